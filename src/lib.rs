@@ -1,0 +1,27 @@
+#![cfg_attr(feature = "tokio", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "tokio"),
+    doc = "Keeps long-lived streams alive through proxies. The guide is on the page of the default features."
+)]
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "tokio")]
+extern crate std;
+
+mod ext;
+mod fill;
+mod idle_timeout;
+mod keepalive;
+mod silence;
+mod timer;
+
+pub use crate::{
+    ext::KeepaliveExt,
+    fill::{Fill, Repeat},
+    idle_timeout::IdleTimeout,
+    keepalive::Keepalive,
+    timer::{Timer, TokioTimer},
+};

@@ -1,0 +1,114 @@
+use core::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use crate::Timer;
+
+/// The silence of an inner stream: whether it lasts, and how long it may.
+pub(crate) struct Silence<T> {
+    idle: Duration,
+    timer: T,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nobody has polled yet.
+    New,
+    /// Nobody has polled yet, and a first poll that finds nothing is enough.
+    Impatient,
+    /// The last poll found an item, or a silence has just been dealt with. No clock runs.
+    Broken,
+    /// The last poll found nothing. The timer runs.
+    Lasting,
+    /// The stream has ended.
+    Over,
+}
+
+impl<T> Silence<T> {
+    #[inline]
+    pub(crate) const fn new(idle: Duration, timer: T) -> Self {
+        Self {
+            idle,
+            timer,
+            state: State::New,
+        }
+    }
+
+    /// Lets a first poll that finds nothing count as a whole silence.
+    #[inline]
+    pub(crate) fn impatient(mut self) -> Self {
+        if self.state == State::New {
+            self.state = State::Impatient;
+        }
+        self
+    }
+
+    #[inline]
+    pub(crate) const fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    #[inline]
+    pub(crate) fn set_idle(&mut self, idle: Duration) {
+        self.idle = idle;
+        if self.state == State::Lasting {
+            self.state = State::Broken;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        self.state = State::Over;
+    }
+}
+
+impl<T: Timer> Silence<T> {
+    /// Takes note of what a poll of the inner stream `found`: true when it found nothing, and the
+    /// silence has lasted for `idle`. The next one counts from the next poll that finds nothing.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn outlasts<Item>(
+        &mut self,
+        found: &Poll<Option<Item>>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        match found {
+            Poll::Ready(Some(_)) => {
+                self.state = State::Broken;
+                false
+            }
+            Poll::Ready(None) => {
+                self.state = State::Over;
+                false
+            }
+            Poll::Pending => self.poll_lasted(cx).is_ready(),
+        }
+    }
+
+    #[inline]
+    #[track_caller]
+    fn poll_lasted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let state = self.state;
+        if self.idle.is_zero() {
+            self.state = State::Broken;
+            return Poll::Pending;
+        }
+        if state != State::Impatient {
+            if state != State::Lasting {
+                // The state follows the timer: if arming panics, the silence has not begun.
+                self.timer.arm(self.idle);
+                self.state = State::Lasting;
+            }
+            ready!(self.timer.poll_expired(cx));
+        }
+        self.state = State::Broken;
+        Poll::Ready(())
+    }
+}
