@@ -1,0 +1,92 @@
+//! Other ways to fill silence, each as its users have it, to be measured beside `Keepalive`.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, interval_at, sleep};
+
+pin_project! {
+    /// Moves its timer at each item, as the keep-alives of axum and warp do.
+    pub struct Rearm<S: Stream> {
+        #[pin]
+        inner: S,
+        #[pin]
+        timer: Sleep,
+        idle: Duration,
+        item: S::Item,
+    }
+}
+
+pub fn rearm<S: Stream>(inner: S, idle: Duration, item: S::Item) -> Rearm<S> {
+    Rearm {
+        inner,
+        timer: sleep(idle),
+        idle,
+        item,
+    }
+}
+
+impl<S> Stream for Rearm<S>
+where
+    S: Stream,
+    S::Item: Clone,
+{
+    type Item = S::Item;
+
+    #[inline]
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let mut this = self.project();
+        match this.inner.poll_next(cx) {
+            Poll::Ready(Some(item)) => {
+                this.timer.reset(Instant::now() + *this.idle);
+                Poll::Ready(Some(item))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                ready!(this.timer.as_mut().poll(cx));
+                this.timer.reset(Instant::now() + *this.idle);
+                Poll::Ready(Some(this.item.clone()))
+            }
+        }
+    }
+}
+
+pub fn timeout_repeating<S>(
+    inner: S,
+    idle: Duration,
+    item: S::Item,
+) -> impl Stream<Item = S::Item> + Send
+where
+    S: Stream + Send,
+    S::Item: Clone + Send + Sync,
+{
+    let interval = interval_at(Instant::now() + idle, idle);
+    tokio_stream::StreamExt::timeout_repeating(inner, interval)
+        .map(move |item_or_silence| item_or_silence.unwrap_or_else(|_| item.clone()))
+}
+
+/// The loop that is written by hand most often.
+pub fn select<S>(inner: S, idle: Duration, item: S::Item) -> impl Stream<Item = S::Item> + Send
+where
+    S: Stream + Send,
+    S::Item: Clone + Send + Sync,
+{
+    async_stream::stream! {
+        let mut inner = std::pin::pin!(inner);
+        loop {
+            tokio::select! {
+                biased;
+                next = inner.next() => match next {
+                    Some(next) => yield next,
+                    None => break,
+                },
+                () = sleep(idle) => yield item.clone(),
+            }
+        }
+    }
+}
