@@ -1,0 +1,267 @@
+//! Opens many silent streams, each in a task of its own, and measures their keepalives.
+
+use std::{
+    future::ready,
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use futures::{Stream, StreamExt};
+use hdrhistogram::Histogram;
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use tokio::time::{sleep, sleep_until};
+
+use crate::contender::{Contender, Item, Subject};
+
+/// Two, so that the figures of a small machine and of a large one can be compared.
+const WORKERS: usize = 2;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub streams: usize,
+    pub idle: Duration,
+    pub open_over: Duration,
+    pub periods: u32,
+    /// Lengthen or shorten `idle` by up to this part of itself, evenly by stream.
+    pub vary: f64,
+}
+
+impl Plan {
+    fn idle_of(&self, stream: usize) -> Duration {
+        let place = stream as f64 / self.streams as f64; // 0 to 1
+        self.idle.mul_f64(1.0 + self.vary * (2.0 * place - 1.0))
+    }
+}
+
+/// What the keepalives cost. No clock is read around them: that would cost time and memory too.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Cost {
+    pub due: u64,
+    pub sent: u64,
+    pub cpu_ns_per_keepalive: f64,
+    /// The part of one core that all the streams take together.
+    pub cores: f64,
+    pub bytes_per_stream: f64,
+}
+
+/// When the keepalives come, in milliseconds after they are due.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Lateness {
+    pub p50: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+    pub early: u64,
+    /// Keepalives in the fullest tenth of a second.
+    pub peak: u64,
+}
+
+pub fn cost(contender: Contender, plan: Plan) -> Result<Cost> {
+    runtime()?.block_on(contender.run(MeasureCost(plan)))
+}
+
+pub fn lateness(contender: Contender, plan: Plan) -> Result<Lateness> {
+    runtime()?.block_on(contender.run(MeasureLateness(plan)))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_time()
+        .build()
+        .context("no runtime")
+}
+
+struct MeasureCost(Plan);
+
+impl Subject for MeasureCost {
+    type Output = Result<Cost>;
+
+    async fn run<S>(self, wrap: impl Fn(Duration) -> S + Send + 'static) -> Result<Cost>
+    where
+        S: Stream<Item = Item> + Send + 'static,
+    {
+        let plan = self.0;
+        let before = resident()?;
+        open(plan, wrap, |stream, _| count(stream)).await?;
+        sleep(plan.idle).await; // every stream has had its first silence, and what that allocates
+        let bytes = resident()?.saturating_sub(before);
+
+        let (sent, cpu, start) = (sent(), cpu_time()?, Instant::now());
+        sleep(plan.idle * plan.periods).await;
+        let (sent, cpu) = (self::sent() - sent, cpu_time()? - cpu);
+        Ok(Cost {
+            due: plan.streams as u64 * u64::from(plan.periods),
+            sent,
+            cpu_ns_per_keepalive: cpu.as_nanos() as f64 / sent as f64,
+            cores: cpu.as_secs_f64() / start.elapsed().as_secs_f64(),
+            bytes_per_stream: bytes as f64 / plan.streams as f64,
+        })
+    }
+}
+
+struct MeasureLateness(Plan);
+
+impl Subject for MeasureLateness {
+    type Output = Result<Lateness>;
+
+    async fn run<S>(self, wrap: impl Fn(Duration) -> S + Send + 'static) -> Result<Lateness>
+    where
+        S: Stream<Item = Item> + Send + 'static,
+    {
+        let plan = self.0;
+        for tally in TALLIES.get_or_init(Default::default) {
+            *lock(tally) = Some(Tally::new());
+        }
+        let start = Instant::now();
+        open(plan, wrap, move |stream, idle| time(stream, idle, start)).await?;
+        sleep(plan.idle * plan.periods).await;
+
+        let mut all = Tally::new();
+        for tally in TALLIES.get().into_iter().flatten() {
+            if let Some(tally) = lock(tally).take() {
+                all.add(&tally);
+            }
+        }
+        let ms = |quantile| all.late_us.value_at_quantile(quantile) as f64 / 1e3;
+        Ok(Lateness {
+            p50: ms(0.5),
+            p99: ms(0.99),
+            p999: ms(0.999),
+            max: ms(1.0),
+            early: all.early,
+            peak: all.slices.iter().copied().max().unwrap_or(0),
+        })
+    }
+}
+
+/// Spawns the streams' tasks evenly over `open_over`.
+async fn open<S, F, T>(
+    plan: Plan,
+    wrap: impl Fn(Duration) -> S + Send + 'static,
+    task: F,
+) -> Result<()>
+where
+    S: Stream<Item = Item> + Send + 'static,
+    F: Fn(S, Duration) -> T + Send + 'static,
+    T: Future<Output = ()> + Send + 'static,
+{
+    // In a task of its own, since `block_on` runs on a thread that is not a worker.
+    let opener = tokio::spawn(async move {
+        let start = tokio::time::Instant::now();
+        let mut opened = 0;
+        for ms in 1..=plan.open_over.as_millis().max(1) {
+            let until = plan.streams * ms as usize / plan.open_over.as_millis().max(1) as usize;
+            while opened < until {
+                let idle = plan.idle_of(opened);
+                tokio::spawn(task(wrap(idle), idle));
+                opened += 1;
+            }
+            sleep_until(start + Duration::from_millis(ms as u64)).await;
+        }
+    });
+    opener.await.context("not all streams could be opened")
+}
+
+#[repr(align(128))]
+#[derive(Default)]
+struct Counter(AtomicU64);
+
+static SENT: [Counter; WORKERS] = [Counter(AtomicU64::new(0)), Counter(AtomicU64::new(0))];
+
+/// The workers' numbers, so that each counts in a place of its own.
+fn worker() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static WORKER: usize = NEXT.fetch_add(1, Relaxed) % WORKERS);
+    WORKER.with(|worker| *worker)
+}
+
+fn sent() -> u64 {
+    SENT.iter().map(|counter| counter.0.load(Relaxed)).sum()
+}
+
+// Combinators rather than `async` blocks: these would hold the stream twice, and measure themselves.
+
+fn count(stream: impl Stream<Item = Item>) -> impl Future<Output = ()> {
+    stream.for_each(|_| {
+        SENT[worker()].0.fetch_add(1, Relaxed);
+        ready(())
+    })
+}
+
+fn time(
+    stream: impl Stream<Item = Item>,
+    idle: Duration,
+    start: Instant,
+) -> impl Future<Output = ()> {
+    let mut asked = None;
+    // The first poll of the stream is not seen from here: the first silence goes unmeasured.
+    stream.for_each(move |_| {
+        let now = Instant::now();
+        if let Some(tally) = &mut *lock(&TALLIES.get_or_init(Default::default)[worker()]) {
+            tally.record(asked.map(|asked| now - asked), idle, now - start);
+        }
+        asked = Some(Instant::now());
+        ready(())
+    })
+}
+
+static TALLIES: OnceLock<[Mutex<Option<Tally>>; WORKERS]> = OnceLock::new();
+
+fn lock(tally: &Mutex<Option<Tally>>) -> MutexGuard<'_, Option<Tally>> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Tally {
+    early: u64,
+    late_us: Histogram<u64>,
+    slices: Vec<u64>,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self {
+            early: 0,
+            late_us: Histogram::new(3).expect("three digits are in range"),
+            slices: Vec::new(),
+        }
+    }
+
+    fn record(&mut self, waited: Option<Duration>, idle: Duration, at: Duration) {
+        match waited.map(|waited| waited.checked_sub(idle)) {
+            Some(Some(late)) => self.late_us += late.as_micros() as u64,
+            Some(None) => self.early += 1,
+            None => {}
+        }
+        let slice = (at.as_millis() / 100) as usize;
+        if self.slices.len() <= slice {
+            self.slices.resize(slice + 1, 0);
+        }
+        self.slices[slice] += 1;
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.early += other.early;
+        self.late_us += &other.late_us;
+        self.slices
+            .resize(self.slices.len().max(other.slices.len()), 0);
+        for (slice, more) in self.slices.iter_mut().zip(&other.slices) {
+            *slice += more;
+        }
+    }
+}
+
+fn cpu_time() -> Result<Duration> {
+    let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).context("no CPU clock")?;
+    Ok(time.into())
+}
+
+fn resident() -> Result<usize> {
+    let memory = memory_stats::memory_stats().context("the memory in use cannot be read")?;
+    Ok(memory.physical_mem)
+}
