@@ -5,10 +5,7 @@ use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
 use crate::{
-    KEEPALIVE, LAST,
-    common::clock::{Clock, on_every_clock},
-    common::source::source,
-    ending, keepalives, yields_after,
+    KEEPALIVE, LAST, common::clock::Clock, common::source::source, ending, keepalives, yields_after,
 };
 
 on_every_clock! {

@@ -7,11 +7,7 @@ use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
 use crate::{
     LAST, answers_after,
-    common::{
-        clock::{Clock, on_every_clock},
-        panics::panic_of,
-        source::source,
-    },
+    common::{clock::Clock, panics::panic_of, source::source},
     ending, yields_after,
 };
 

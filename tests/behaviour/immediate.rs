@@ -11,7 +11,7 @@ use tokio_test::{
 use crate::{
     KEEPALIVE, Keepalives, answers_after,
     common::{
-        clock::{Clock, on_every_clock},
+        clock::Clock,
         panics::panic_of,
         source::{Remote, source},
     },

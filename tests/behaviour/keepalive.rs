@@ -8,11 +8,7 @@ use tokio_test::{assert_pending, assert_ready, assert_ready_eq, task::spawn};
 
 use crate::{
     KEEPALIVE,
-    common::{
-        clock::{Clock, on_every_clock},
-        panics::panic_of,
-        source::source,
-    },
+    common::{clock::Clock, panics::panic_of, source::source},
     keepalives, yields_after,
 };
 

@@ -1,7 +1,23 @@
 //! What a user can rely on, one file a subject.
 
+#[cfg_attr(not(feature = "tokio"), allow(dead_code))]
 #[path = "../common/mod.rs"]
 mod common;
+
+/// Makes one test a case for each clock.
+macro_rules! on_every_clock {
+    ($($case:ident),+ $(,)?) => {
+        #[cfg(feature = "tokio")]
+        mod on_the_paused_clock_of_tokio {
+            use crate::common::clock::{Clock, PausedTokio};
+            $(#[test] fn $case() { PausedTokio::run(super::$case) })+
+        }
+        mod on_a_clock_moved_by_hand {
+            use crate::common::clock::{ByHand, Clock};
+            $(#[test] fn $case() { ByHand::run(super::$case) })+
+        }
+    };
+}
 
 mod accessors;
 mod auto_traits;

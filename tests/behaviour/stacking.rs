@@ -9,7 +9,7 @@ use tokio_test::{
 use crate::{
     Ending, KEEPALIVE, Keepalives, LAST, answers_after,
     common::{
-        clock::{Clock, on_every_clock},
+        clock::Clock,
         source::{Remote, source},
     },
     yields_after,

@@ -14,10 +14,7 @@ use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
 
 use crate::{
     KEEPALIVE, LAST,
-    common::{
-        clock::{Clock, on_every_clock},
-        source::source,
-    },
+    common::{clock::Clock, source::source},
 };
 
 on_every_clock! {

@@ -25,22 +25,6 @@ pub trait Clock: Sized {
     async fn pass(&self, time: Duration);
 }
 
-/// Makes one test a case for each clock.
-macro_rules! on_every_clock {
-    ($($case:ident),+ $(,)?) => {
-        #[cfg(feature = "tokio")]
-        mod on_the_paused_clock_of_tokio {
-            use crate::common::clock::{Clock, PausedTokio};
-            $(#[test] fn $case() { PausedTokio::run(super::$case) })+
-        }
-        mod on_a_clock_moved_by_hand {
-            use crate::common::clock::{ByHand, Clock};
-            $(#[test] fn $case() { ByHand::run(super::$case) })+
-        }
-    };
-}
-pub(crate) use on_every_clock;
-
 /// Tokio's paused clock, with the default timer.
 #[cfg(feature = "tokio")]
 pub struct PausedTokio;
