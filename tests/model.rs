@@ -238,9 +238,12 @@ fn panics(panics: &[bool], call: usize) -> bool {
 enum Stack<T: Timer + Unpin> {
     Bottom(Source<Event>),
     Keepalive(Box<Keepalive<Stack<T>, Maker, T>>),
-    IdleTimeout(Box<IdleTimeout<Stack<T>, Box<dyn FnOnce() -> Event>, T>>),
-    QuietTimeout(Box<IdleTimeout<Stack<T>, fn() -> Event, T>>),
+    IdleTimeout(Box<IdleTimeout<Stack<T>, Last, T>>),
+    QuietTimeout(Box<Quiet<T>>),
 }
+
+type Last = Box<dyn FnOnce() -> Event>;
+type Quiet<T> = IdleTimeout<Stack<T>, fn() -> Event, T>;
 
 /// Makes the items of one layer.
 struct Maker {
@@ -499,6 +502,7 @@ fn schedules(run: impl Fn(&Schedule)) {
         }),
         source_file: Some(file!()),
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("failures"))),
+        max_shrink_time: 10_000,
         ..ProptestConfig::default()
     };
     let result = TestRunner::new(config).run(&schedule(), |schedule| {

@@ -60,16 +60,17 @@ fn filtered_backlog() -> impl Stream<Item = &'static str> + Send + Unpin {
 /// Keepalives come in the period they are due in, the clock being moved step by step.
 async fn is_kept_alive_on_time(busy: impl Stream<Item = &'static str> + Send + Unpin + 'static) {
     const STEPS: u32 = 20;
+    const PERIODS: usize = 5;
     let step = Duration::from_secs(1);
     let (sender, mut received) = mpsc::unbounded_channel();
     let task = tokio::spawn(async move {
-        let mut events = busy.keepalive(step * STEPS, KEEPALIVE);
+        let mut events = busy.keepalive(step * STEPS, KEEPALIVE).take(PERIODS);
         while let Some(event) = events.next().await {
             sender.send((event, Instant::now())).unwrap();
         }
     });
     yield_now().await;
-    for _ in 0..5 {
+    for _ in 0..PERIODS {
         let start = Instant::now();
         for _ in 0..STEPS {
             assert!(received.try_recv().is_err(), "early");
@@ -79,7 +80,7 @@ async fn is_kept_alive_on_time(busy: impl Stream<Item = &'static str> + Send + U
         let due = start + step * STEPS;
         assert_eq!(received.try_recv(), Ok((KEEPALIVE, due)));
     }
-    task.abort();
+    task.await.unwrap();
 }
 
 /// Two keepalives come, and neither is early. Real time, with room for a busy machine.
@@ -90,13 +91,13 @@ fn is_kept_alive_in_real_time(
     const IDLE: Duration = Duration::from_millis(20);
     let runtime = runtime.enable_time().build().unwrap();
     let (sender, received) = std::sync::mpsc::channel();
+    let start = Instant::now();
     runtime.spawn(async move {
-        let mut events = busy.keepalive(IDLE, KEEPALIVE);
+        let mut events = busy.keepalive(IDLE, KEEPALIVE).take(2);
         while let Some(event) = events.next().await {
             let _ = sender.send((event, Instant::now()));
         }
     });
-    let start = Instant::now();
     for keepalive in 1..=2 {
         let (event, at) = received.recv_timeout(Duration::from_secs(20)).unwrap();
         assert_eq!(event, KEEPALIVE);
@@ -205,6 +206,7 @@ async fn stacked_adapters_do_not_starve_each_other() {
             .idle_timeout_with(step * 50, || LAST)
             .keepalive(step * 20, KEEPALIVE)
             .map(move |event| (event, start.elapsed()))
+            .take(10)
             .collect::<Vec<_>>(),
     );
     yield_now().await;
