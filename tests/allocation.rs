@@ -1,0 +1,143 @@
+//! What an adapter costs in memory: nothing before the first silence, one allocation in its life.
+
+#![cfg(feature = "tokio")]
+
+#[allow(dead_code, reason = "shared with the other test binaries")]
+mod common;
+
+use std::{
+    mem::{align_of, size_of},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use allocation_counter::{AllocationInfo, measure};
+use futures::{
+    Stream,
+    stream::{self, Iter, Pending},
+};
+use stream_keepalive::{IdleTimeout, Keepalive, KeepaliveExt};
+use tokio::time::advance;
+
+use common::source::source;
+
+const IDLE: Duration = Duration::from_secs(20);
+
+/// Polls with a waker that does not allocate.
+fn poll<S: Stream + Unpin>(stream: &mut S) -> Poll<Option<S::Item>> {
+    Pin::new(stream).poll_next(&mut Context::from_waker(Waker::noop()))
+}
+
+fn nothing(allocated: AllocationInfo) -> bool {
+    allocated.count_total == 0 && allocated.count_current == 0
+}
+
+#[test]
+fn construction_and_ready_items_allocate_nothing() {
+    let allocated = measure(|| {
+        let events = stream::iter(0..1000).keepalive(IDLE, 0).immediate();
+        let events = events.idle_timeout_with(IDLE, || 0);
+        let mut events = events.keepalive_with(IDLE, || 0);
+        events.set_idle(IDLE * 2);
+        for _ in 0..1000 {
+            assert!(matches!(poll(&mut events), Poll::Ready(Some(_))));
+        }
+        assert_eq!(poll(&mut events), Poll::Ready(None));
+    });
+    assert!(nothing(allocated), "{allocated:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_many_silences_allocates_once_in_its_life() {
+    let (remote, source) = source();
+    let mut events = source.keepalive(IDLE, "keepalive");
+    remote.send("a");
+    assert!(nothing(measure(|| {
+        assert_eq!(poll(&mut events), Poll::Ready(Some("a")));
+    })));
+
+    let first = measure(|| assert!(poll(&mut events).is_pending()));
+    assert_eq!((first.count_total, first.count_current), (1, 1));
+
+    for silence in 1..100 {
+        advance(IDLE / 2).await;
+        remote.send("a");
+        assert!(nothing(measure(|| {
+            assert_eq!(poll(&mut events), Poll::Ready(Some("a")));
+            assert!(poll(&mut events).is_pending());
+        })));
+        advance(IDLE * 2).await;
+        assert!(nothing(measure(|| {
+            assert_eq!(poll(&mut events), Poll::Ready(Some("keepalive")));
+            events.set_idle(IDLE + Duration::from_secs(silence % 3));
+            assert!(poll(&mut events).is_pending());
+            events.set_idle(Duration::MAX);
+            assert!(poll(&mut events).is_pending());
+            events.set_idle(IDLE);
+            assert!(poll(&mut events).is_pending());
+        })));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_stream_gives_its_allocation_back() {
+    let mut events = stream::pending().keepalive(IDLE, "keepalive");
+    assert!(poll(&mut events).is_pending());
+    let gone = measure(|| drop(events));
+    assert_eq!((gone.count_total, gone.count_current), (0, -1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_allocates_once() {
+    let mut events = stream::pending().idle_timeout_with(IDLE, || "last");
+    let silent = measure(|| assert!(poll(&mut events).is_pending()));
+    assert_eq!(silent.count_total, 1);
+    advance(IDLE).await;
+    assert!(nothing(measure(|| {
+        assert_eq!(poll(&mut events), Poll::Ready(Some("last")));
+        assert_eq!(poll(&mut events), Poll::Ready(None));
+    })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keepalive_allocates_what_its_filler_does() {
+    let mut events = stream::pending().keepalive_with(IDLE, || Box::new(0_u32));
+    for _ in 0..3 {
+        assert!(poll(&mut events).is_pending());
+        advance(IDLE).await;
+        let kept = measure(|| assert!(poll(&mut events).is_ready()));
+        assert_eq!((kept.count_total, kept.bytes_total), (1, 4));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_never_keeps_alive_allocates_nothing() {
+    let mut off = stream::pending().keepalive(Duration::ZERO, 0);
+    let mut endless = stream::pending().keepalive(Duration::MAX, 0);
+    assert!(nothing(measure(|| {
+        assert!(poll(&mut off).is_pending());
+        assert!(poll(&mut endless).is_pending());
+    })));
+}
+
+/// Bytes beyond those of the parts, which may need padding to stand side by side.
+fn added<Adapter, Inner, Other>() -> usize {
+    let parts = size_of::<Inner>() + size_of::<Other>();
+    size_of::<Adapter>() - parts.next_multiple_of(align_of::<Adapter>())
+}
+
+#[test]
+fn an_adapter_adds_at_most_64_bytes_to_inner_stream_and_item() {
+    type Numbers = Iter<std::ops::Range<u64>>;
+    assert!(added::<Keepalive<Numbers>, Numbers, u64>() <= 64);
+    assert!(added::<Keepalive<Numbers, fn() -> u64>, Numbers, fn() -> u64>() <= 64);
+    assert!(added::<IdleTimeout<Numbers>, Numbers, fn() -> u64>() <= 64);
+
+    type Large = Pending<[u64; 100]>;
+    assert!(added::<Keepalive<Large>, Large, [u64; 100]>() <= 64);
+    type Small = Pending<u8>;
+    assert!(added::<Keepalive<Small>, Small, u8>() <= 64);
+    type Empty = Pending<()>;
+    assert!(added::<Keepalive<Empty>, Empty, ()>() <= 64);
+}

@@ -1,0 +1,137 @@
+//! What the adapters ask of a timer, and when they leave it alone.
+
+use std::time::Duration;
+
+use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
+use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
+
+use crate::{
+    KEEPALIVE, LAST,
+    common::{
+        clock::{ByHand, Clock},
+        source::source,
+    },
+    ending, keepalives,
+};
+
+const IDLE: Duration = ByHand::IDLE;
+
+#[test]
+fn while_items_are_ready_no_timer_is_touched() {
+    let clock = ByHand::default();
+    let (kept, mut keepalives) = keepalives(&clock, IDLE);
+    let (ended, mut ending) = ending(&clock, IDLE);
+    for _ in 0..100 {
+        kept.send("a");
+        ended.send("a");
+        assert_ready_eq!(keepalives.poll_next(), Some("a"));
+        assert_ready_eq!(ending.poll_next(), Some("a"));
+        clock.advance(IDLE);
+    }
+    kept.end();
+    ended.end();
+    assert_ready_eq!(keepalives.poll_next(), None);
+    assert_ready_eq!(ending.poll_next(), None);
+    assert_eq!((clock.arms(), clock.polls()), (0, 0));
+}
+
+#[test]
+fn an_item_within_a_silence_touches_no_timer() {
+    let clock = ByHand::default();
+    let (remote, mut events) = keepalives(&clock, IDLE);
+    assert_pending!(events.poll_next());
+    assert_eq!((clock.arms(), clock.polls()), (1, 1));
+    clock.advance(IDLE);
+    remote.send("a");
+    assert_ready_eq!(events.poll_next(), Some("a"));
+    assert_eq!((clock.arms(), clock.polls()), (1, 1));
+}
+
+#[test]
+fn a_silence_arms_the_timer_once_however_often_it_is_polled() {
+    let clock = ByHand::default();
+    let (_remote, mut events) = keepalives(&clock, IDLE);
+    for keepalive in 1..=3 {
+        for _ in 0..10 {
+            assert_pending!(events.poll_next());
+            assert_eq!(clock.arms(), keepalive);
+        }
+        clock.advance(IDLE);
+        assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
+        assert_eq!(clock.arms(), keepalive);
+    }
+}
+
+#[test]
+fn a_timer_is_not_touched_after_the_end() {
+    let clock = ByHand::default();
+    let (remote, mut kept) = keepalives(&clock, IDLE);
+    let (_remote, mut ended) = ending(&clock, IDLE);
+    assert_pending!(kept.poll_next());
+    assert_pending!(ended.poll_next());
+    clock.advance(IDLE);
+    remote.end();
+    assert_ready_eq!(kept.poll_next(), None);
+    assert_ready_eq!(ended.poll_next(), Some(LAST));
+    let touched = (clock.arms(), clock.polls());
+    clock.advance(IDLE);
+    assert_ready_eq!(kept.poll_next(), None);
+    assert_ready_eq!(ended.poll_next(), None);
+    assert_eq!((clock.arms(), clock.polls()), touched);
+}
+
+#[test]
+fn a_stream_that_is_turned_off_never_touches_its_timer() {
+    let clock = ByHand::default();
+    let (_remote, mut kept) = keepalives(&clock, Duration::ZERO);
+    let (_remote, mut ended) = ending(&clock, Duration::ZERO);
+    for _ in 0..3 {
+        assert_pending!(kept.poll_next());
+        assert_pending!(ended.poll_next());
+        clock.advance(IDLE);
+    }
+    assert_eq!((clock.arms(), clock.polls()), (0, 0));
+}
+
+#[test]
+fn an_immediate_keepalive_needs_no_timer() {
+    let clock = ByHand::default();
+    let (_remote, source) = source();
+    let events = Keepalive::with_timer(source, IDLE, Repeat(KEEPALIVE), clock.timer());
+    let mut events = spawn(events.immediate());
+    assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
+    assert_eq!((clock.arms(), clock.polls()), (0, 0));
+}
+
+#[test]
+fn construction_and_every_setting_leave_the_timer_alone() {
+    let clock = ByHand::default();
+    let (_remote, inner) = source();
+    let mut kept = Keepalive::with_timer(inner, IDLE, Repeat(KEEPALIVE), clock.timer()).immediate();
+    kept.set_idle(IDLE * 2);
+    drop(kept.into_inner());
+    let (_remote, inner) = source();
+    let mut ended = IdleTimeout::with_timer(inner, IDLE, clock.timer()).with_last(|| LAST);
+    ended.set_idle(IDLE * 2);
+    drop(ended.into_inner());
+    assert_eq!((clock.arms(), clock.polls()), (0, 0));
+}
+
+#[test]
+fn a_duration_beyond_the_clock_reaches_the_timer_unchanged() {
+    let clock = ByHand::default();
+    clock.advance(IDLE);
+    for idle in [
+        Duration::MAX,
+        Duration::MAX - IDLE + Duration::from_nanos(1),
+    ] {
+        let (_remote, mut events) = keepalives(&clock, idle);
+        assert_pending!(events.poll_next());
+    }
+    let (_remote, mut longest) = keepalives(&clock, Duration::MAX - IDLE);
+    assert_pending!(longest.poll_next());
+    clock.advance(Duration::MAX - IDLE - Duration::from_nanos(1));
+    assert_pending!(longest.poll_next());
+    clock.advance(Duration::from_nanos(1));
+    assert_ready_eq!(longest.poll_next(), Some(KEEPALIVE));
+}

@@ -1,0 +1,195 @@
+//! When silence ends a stream, and when it does not.
+
+use std::{cell::Cell, time::Duration};
+
+use stream_keepalive::IdleTimeout;
+use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
+
+use crate::{
+    LAST, answers_after,
+    common::{clock::Clock, panics::panic_of, source::source},
+    ending, yields_after,
+};
+
+on_every_clock! {
+    items_and_the_end_pass_at_once_and_in_order,
+    a_silent_stream_ends_when_idle_is_over_and_not_before,
+    a_silent_stream_yields_its_last_item_and_then_ends,
+    a_stream_that_is_asked_late_still_ends,
+    the_clock_does_not_start_at_construction,
+    the_clock_does_not_start_at_an_item,
+    a_poll_in_between_does_not_start_the_clock_anew,
+    an_item_starts_the_clock_anew,
+    an_error_starts_the_clock_anew,
+    an_item_found_at_the_same_poll_keeps_the_stream_open,
+    the_end_found_at_the_same_poll_replaces_the_last_item,
+    a_stream_that_ends_by_itself_has_no_last_item,
+    the_last_item_is_made_as_it_is_yielded,
+    a_last_item_set_twice_is_the_second,
+    a_last_item_that_panics_leaves_the_stream_ended,
+    what_comes_after_the_timeout_stays_in_the_inner_stream,
+}
+
+async fn items_and_the_end_pass_at_once_and_in_order<C: Clock>(clock: C) {
+    let (remote, mut events) = ending(&clock, C::IDLE);
+    remote.send("a");
+    remote.send("b");
+    assert_ready_eq!(events.poll_next(), Some("a"));
+    assert_ready_eq!(events.poll_next(), Some("b"));
+    assert_pending!(events.poll_next());
+    remote.end();
+    assert!(events.is_woken());
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn a_silent_stream_ends_when_idle_is_over_and_not_before<C: Clock>(clock: C) {
+    let (_remote, source) = source::<&str>();
+    let mut events = spawn(IdleTimeout::with_timer(source, C::IDLE, clock.timer()));
+    assert_pending!(events.poll_next());
+    answers_after(&clock, &mut events, C::IDLE, None).await;
+}
+
+async fn a_silent_stream_yields_its_last_item_and_then_ends<C: Clock>(clock: C) {
+    let (_remote, mut events) = ending(&clock, C::IDLE);
+    assert_pending!(events.poll_next());
+    clock.pass(C::IDLE - C::TICK).await;
+    assert!(!events.is_woken());
+    yields_after(&clock, &mut events, C::TICK, LAST).await;
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn a_stream_that_is_asked_late_still_ends<C: Clock>(clock: C) {
+    for overdue in [C::TICK, C::IDLE * 10] {
+        let (_remote, mut events) = ending(&clock, C::IDLE);
+        assert_pending!(events.poll_next());
+        clock.pass(C::IDLE + overdue).await;
+        assert!(events.is_woken());
+        assert_ready_eq!(events.poll_next(), Some(LAST));
+        assert_ready_eq!(events.poll_next(), None);
+    }
+}
+
+async fn the_clock_does_not_start_at_construction<C: Clock>(clock: C) {
+    let (_remote, mut events) = ending(&clock, C::IDLE);
+    clock.pass(C::IDLE * 10).await;
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, LAST).await;
+}
+
+async fn the_clock_does_not_start_at_an_item<C: Clock>(clock: C) {
+    let (remote, mut events) = ending(&clock, C::IDLE);
+    remote.send("a");
+    assert_ready_eq!(events.poll_next(), Some("a"));
+    clock.pass(C::IDLE * 10).await;
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, LAST).await;
+}
+
+async fn a_poll_in_between_does_not_start_the_clock_anew<C: Clock>(clock: C) {
+    let (_remote, mut events) = ending(&clock, C::IDLE);
+    assert_pending!(events.poll_next());
+    clock.pass(C::IDLE / 2).await;
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
+}
+
+async fn an_item_starts_the_clock_anew<C: Clock>(clock: C) {
+    let (remote, mut events) = ending(&clock, C::IDLE);
+    for _ in 0..5 {
+        assert_pending!(events.poll_next());
+        clock.pass(C::IDLE - C::TICK).await;
+        remote.send("just in time");
+        assert_ready_eq!(events.poll_next(), Some("just in time"));
+    }
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, LAST).await;
+}
+
+async fn an_error_starts_the_clock_anew<C: Clock>(clock: C) {
+    let (remote, source) = source::<Result<u8, &str>>();
+    let mut events = spawn(IdleTimeout::with_timer(source, C::IDLE, clock.timer()));
+    assert_pending!(events.poll_next());
+    clock.pass(C::IDLE - C::TICK).await;
+    remote.send(Err("broken"));
+    assert_ready_eq!(events.poll_next(), Some(Err("broken")));
+    assert_pending!(events.poll_next());
+    answers_after(&clock, &mut events, C::IDLE, None).await;
+}
+
+async fn an_item_found_at_the_same_poll_keeps_the_stream_open<C: Clock>(clock: C) {
+    for overdue in [Duration::ZERO, C::TICK, C::IDLE * 10] {
+        let (remote, mut events) = ending(&clock, C::IDLE);
+        assert_pending!(events.poll_next());
+        clock.pass(C::IDLE + overdue).await;
+        remote.send("a");
+        assert_ready_eq!(events.poll_next(), Some("a"));
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, C::IDLE, LAST).await;
+    }
+}
+
+async fn the_end_found_at_the_same_poll_replaces_the_last_item<C: Clock>(clock: C) {
+    for overdue in [Duration::ZERO, C::TICK, C::IDLE * 10] {
+        let (remote, mut events) = ending(&clock, C::IDLE);
+        assert_pending!(events.poll_next());
+        clock.pass(C::IDLE + overdue).await;
+        remote.end();
+        assert_ready_eq!(events.poll_next(), None);
+    }
+}
+
+async fn a_stream_that_ends_by_itself_has_no_last_item<C: Clock>(clock: C) {
+    let (remote, mut events) = ending(&clock, C::IDLE);
+    assert_pending!(events.poll_next());
+    remote.end();
+    assert_ready_eq!(events.poll_next(), None);
+    clock.pass(C::IDLE * 10).await;
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn the_last_item_is_made_as_it_is_yielded<C: Clock>(clock: C) {
+    let state = Cell::new("old");
+    let (_remote, source) = source();
+    let events = IdleTimeout::with_timer(source, C::IDLE, clock.timer());
+    let mut events = spawn(events.with_last(|| state.replace("used")));
+    assert_pending!(events.poll_next());
+    clock.pass(C::IDLE).await;
+    assert_eq!(state.replace("fresh"), "old");
+    assert_ready_eq!(events.poll_next(), Some("fresh"));
+    assert_ready_eq!(events.poll_next(), None);
+    assert_eq!(state.get(), "used");
+}
+
+async fn a_last_item_set_twice_is_the_second<C: Clock>(clock: C) {
+    let (_remote, source) = source();
+    let events = IdleTimeout::with_timer(source, C::IDLE, clock.timer());
+    let mut events = spawn(events.with_last(|| "first").with_last(|| "second"));
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, "second").await;
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn a_last_item_that_panics_leaves_the_stream_ended<C: Clock>(clock: C) {
+    let (remote, source) = source::<()>();
+    let events = IdleTimeout::with_timer(source, C::IDLE, clock.timer());
+    let mut events = spawn(events.with_last(|| panic!("no last words")));
+    assert_pending!(events.poll_next());
+    clock.pass(C::IDLE).await;
+    assert_eq!(panic_of(|| events.poll_next()).message, "no last words");
+    let polls = remote.polls();
+    remote.send(());
+    assert_ready_eq!(events.poll_next(), None);
+    assert_eq!(remote.polls(), polls);
+}
+
+async fn what_comes_after_the_timeout_stays_in_the_inner_stream<C: Clock>(clock: C) {
+    let (remote, source) = source();
+    let mut events = Box::new(IdleTimeout::with_timer(source, C::IDLE, clock.timer()));
+    let mut task = spawn(&mut events);
+    assert_pending!(task.poll_next());
+    clock.pass(C::IDLE).await;
+    assert_ready_eq!(task.poll_next(), None);
+    remote.send("late");
+    drop(task);
+    assert_ready_eq!(spawn(events.into_inner()).poll_next(), Some("late"));
+}

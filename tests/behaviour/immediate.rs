@@ -1,0 +1,152 @@
+//! The keepalive that goes out at once, and the polls that it does not go out at.
+
+use std::{cell::Cell, time::Duration};
+
+use stream_keepalive::{Keepalive, Repeat};
+use tokio_test::{
+    assert_pending, assert_ready_eq,
+    task::{Spawn, spawn},
+};
+
+use crate::{
+    KEEPALIVE, Keepalives, answers_after,
+    common::{
+        clock::Clock,
+        panics::panic_of,
+        source::{Remote, source},
+    },
+    yields_after,
+};
+
+on_every_clock! {
+    a_first_poll_that_finds_nothing_gets_a_keepalive_at_once,
+    an_item_at_the_first_poll_serves_as_well,
+    the_end_at_the_first_poll_serves_as_well,
+    only_the_first_poll_is_impatient,
+    the_wait_before_the_first_poll_does_not_matter,
+    on_a_stream_that_has_been_polled_it_does_nothing,
+    a_zero_idle_turns_it_off,
+    a_zero_idle_replaced_before_the_first_poll_does_not,
+    with_an_endless_idle_it_is_the_only_one,
+    a_filler_that_panics_costs_it,
+    twice_is_once,
+}
+
+fn immediate<C: Clock>(clock: &C, idle: Duration) -> (Remote<&'static str>, Spawn<Keepalives<C>>) {
+    let (remote, source) = source();
+    let events = Keepalive::with_timer(source, idle, Repeat(KEEPALIVE), clock.timer());
+    (remote, spawn(events.immediate()))
+}
+
+async fn a_first_poll_that_finds_nothing_gets_a_keepalive_at_once<C: Clock>(clock: C) {
+    let (remote, mut events) = immediate(&clock, C::IDLE);
+    assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+    remote.end();
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn an_item_at_the_first_poll_serves_as_well<C: Clock>(clock: C) {
+    let (remote, mut events) = immediate(&clock, C::IDLE);
+    remote.send("a");
+    assert_ready_eq!(events.poll_next(), Some("a"));
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+}
+
+async fn the_end_at_the_first_poll_serves_as_well<C: Clock>(clock: C) {
+    let (remote, mut events) = immediate(&clock, C::IDLE);
+    remote.end();
+    assert_ready_eq!(events.poll_next(), None);
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn only_the_first_poll_is_impatient<C: Clock>(clock: C) {
+    let (remote, mut events) = immediate(&clock, C::IDLE);
+    assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
+    assert_pending!(events.poll_next());
+    remote.send("a");
+    assert_ready_eq!(events.poll_next(), Some("a"));
+    assert_pending!(events.poll_next());
+    events.set_idle(C::IDLE);
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+    assert_pending!(events.poll_next());
+}
+
+async fn the_wait_before_the_first_poll_does_not_matter<C: Clock>(clock: C) {
+    let (_remote, mut events) = immediate(&clock, C::IDLE);
+    clock.pass(C::IDLE * 10).await;
+    assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+}
+
+async fn on_a_stream_that_has_been_polled_it_does_nothing<C: Clock>(clock: C) {
+    let (remote, mut events) = crate::keepalives(&clock, C::IDLE);
+    assert_pending!(events.poll_next());
+    clock.pass(C::IDLE / 2).await;
+    let mut events = spawn(events.into_inner().immediate());
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
+
+    let mut events = spawn(events.into_inner().immediate());
+    assert_pending!(events.poll_next());
+
+    remote.send("a");
+    assert_ready_eq!(events.poll_next(), Some("a"));
+    let mut events = spawn(events.into_inner().immediate());
+    assert_pending!(events.poll_next());
+
+    remote.end();
+    assert_ready_eq!(events.poll_next(), None);
+    let mut events = spawn(events.into_inner().immediate());
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn a_zero_idle_turns_it_off<C: Clock>(clock: C) {
+    let (_remote, mut events) = immediate(&clock, Duration::ZERO);
+    assert_pending!(events.poll_next());
+    events.set_idle(C::IDLE);
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+}
+
+async fn a_zero_idle_replaced_before_the_first_poll_does_not<C: Clock>(clock: C) {
+    let (_remote, mut events) = immediate(&clock, Duration::ZERO);
+    events.set_idle(C::IDLE);
+    assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
+    assert_pending!(events.poll_next());
+}
+
+async fn with_an_endless_idle_it_is_the_only_one<C: Clock>(clock: C) {
+    let (remote, mut events) = immediate(&clock, Duration::MAX);
+    assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
+    assert_pending!(events.poll_next());
+    clock.pass(C::IDLE * 1_000_000).await;
+    assert_pending!(events.poll_next());
+    remote.send("a");
+    assert_ready_eq!(events.poll_next(), Some("a"));
+}
+
+async fn a_filler_that_panics_costs_it<C: Clock>(clock: C) {
+    let works = Cell::new(false);
+    let fill = || {
+        assert!(works.replace(true), "out of keepalives");
+        KEEPALIVE
+    };
+    let (_remote, source) = source();
+    let events = Keepalive::with_timer(source, C::IDLE, fill, clock.timer());
+    let mut events = spawn(events.immediate());
+    assert_eq!(panic_of(|| events.poll_next()).message, "out of keepalives");
+    assert_pending!(events.poll_next());
+    answers_after(&clock, &mut events, C::IDLE, Some(KEEPALIVE)).await;
+}
+
+async fn twice_is_once<C: Clock>(clock: C) {
+    let (_remote, events) = immediate(&clock, C::IDLE);
+    let mut events = spawn(events.into_inner().immediate());
+    assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
+    assert_pending!(events.poll_next());
+}

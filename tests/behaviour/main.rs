@@ -1,0 +1,100 @@
+//! What a user can rely on, one file a subject.
+
+#[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+#[path = "../common/mod.rs"]
+mod common;
+
+/// Makes one test a case for each clock.
+macro_rules! on_every_clock {
+    ($($case:ident),+ $(,)?) => {
+        #[cfg(feature = "tokio")]
+        mod on_the_paused_clock_of_tokio {
+            use crate::common::clock::{Clock, PausedTokio};
+            $(#[test] fn $case() { PausedTokio::run(super::$case) })+
+        }
+        mod on_a_clock_moved_by_hand {
+            use crate::common::clock::{ByHand, Clock};
+            $(#[test] fn $case() { ByHand::run(super::$case) })+
+        }
+    };
+}
+
+mod accessors;
+mod auto_traits;
+mod custom_timer;
+mod fused;
+mod idle_timeout;
+mod immediate;
+mod keepalive;
+mod set_idle;
+mod stacking;
+mod wakers;
+
+#[cfg(feature = "tokio")]
+mod busy_streams;
+#[cfg(feature = "tokio")]
+mod durations;
+#[cfg(feature = "tokio")]
+mod outside_runtime;
+#[cfg(feature = "tokio")]
+mod starvation;
+mod without_tokio;
+
+use std::{fmt::Debug, time::Duration};
+
+use futures::Stream;
+use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
+use tokio_test::{
+    assert_pending, assert_ready_eq,
+    task::{Spawn, spawn},
+};
+
+use common::{
+    clock::Clock,
+    source::{Remote, Source, source},
+};
+
+const KEEPALIVE: &str = "keepalive";
+const LAST: &str = "last";
+
+type Strings = Source<&'static str>;
+type Keepalives<C> = Keepalive<Strings, Repeat<&'static str>, <C as Clock>::Timer>;
+type Ending<C> = IdleTimeout<Strings, fn() -> &'static str, <C as Clock>::Timer>;
+
+/// A source that keepalives fill, in a task of its own.
+fn keepalives<C: Clock>(clock: &C, idle: Duration) -> (Remote<&'static str>, Spawn<Keepalives<C>>) {
+    let (remote, source) = source();
+    let events = Keepalive::with_timer(source, idle, Repeat(KEEPALIVE), clock.timer());
+    (remote, spawn(events))
+}
+
+/// A source that silence ends with a last item, in a task of its own.
+fn ending<C: Clock>(clock: &C, idle: Duration) -> (Remote<&'static str>, Spawn<Ending<C>>) {
+    let (remote, source) = source();
+    let events = IdleTimeout::with_timer(source, idle, clock.timer());
+    (remote, spawn(events.with_last(|| LAST)))
+}
+
+/// The stream, which has just been polled, yields `next` once `time` has passed, and not before.
+async fn yields_after<S>(clock: &impl Clock, events: &mut Spawn<S>, time: Duration, next: S::Item)
+where
+    S: Stream<Item: PartialEq + Debug>,
+{
+    answers_after(clock, events, time, Some(next)).await;
+}
+
+/// The stream, which has just been polled, answers once `time` has passed, and not before.
+async fn answers_after<C: Clock, S>(
+    clock: &C,
+    events: &mut Spawn<S>,
+    time: Duration,
+    answer: Option<S::Item>,
+) where
+    S: Stream<Item: PartialEq + Debug>,
+{
+    clock.pass(time - C::TICK).await;
+    assert_pending!(events.poll_next(), "just before {time:?}");
+    clock.pass(C::TICK).await;
+    assert!(events.is_woken(), "woken at {time:?}");
+    assert_ready_eq!(events.poll_next(), answer, "at {time:?}");
+}

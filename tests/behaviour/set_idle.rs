@@ -1,0 +1,179 @@
+//! Another duration, at any moment.
+
+use std::time::Duration;
+
+use tokio_test::{assert_pending, assert_ready_eq};
+
+use crate::{KEEPALIVE, LAST, common::clock::Clock, ending, keepalives, yields_after};
+
+on_every_clock! {
+    before_the_first_poll_it_is_as_if_given_at_construction,
+    a_silence_under_way_is_counted_anew_from_the_next_poll,
+    the_same_duration_counts_anew_as_well,
+    a_silence_that_is_overdue_is_counted_anew,
+    after_an_item_the_next_silence_has_the_new_duration,
+    after_a_keepalive_the_next_silence_has_the_new_duration,
+    nobody_is_woken_before_the_old_duration_is_over,
+    zero_turns_it_off_and_another_on_again,
+    a_duration_without_an_end_turns_it_off_and_another_on_again,
+    after_the_end_it_does_nothing,
+    a_timeout_is_counted_anew_from_the_next_poll,
+    a_timeout_of_zero_is_off,
+}
+
+async fn before_the_first_poll_it_is_as_if_given_at_construction<C: Clock>(clock: C) {
+    for (before, after) in [(C::IDLE, C::IDLE * 2), (C::IDLE * 2, C::IDLE)] {
+        let (_remote, mut events) = keepalives(&clock, before);
+        assert_eq!(events.idle(), before);
+        events.set_idle(after);
+        assert_eq!(events.idle(), after);
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, after, KEEPALIVE).await;
+    }
+}
+
+async fn a_silence_under_way_is_counted_anew_from_the_next_poll<C: Clock>(clock: C) {
+    for idle in [
+        C::IDLE / 2,
+        C::IDLE - C::TICK,
+        C::IDLE + C::TICK,
+        C::IDLE * 2,
+    ] {
+        let (_remote, mut events) = keepalives(&clock, C::IDLE);
+        assert_pending!(events.poll_next());
+        clock.pass(C::IDLE / 4).await;
+        events.set_idle(idle);
+        clock.pass(C::IDLE / 4).await;
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, idle, KEEPALIVE).await;
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, idle, KEEPALIVE).await;
+    }
+}
+
+async fn the_same_duration_counts_anew_as_well<C: Clock>(clock: C) {
+    let (_remote, mut events) = keepalives(&clock, C::IDLE);
+    assert_pending!(events.poll_next());
+    clock.pass(C::IDLE - C::TICK).await;
+    events.set_idle(C::IDLE);
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+}
+
+async fn a_silence_that_is_overdue_is_counted_anew<C: Clock>(clock: C) {
+    for idle in [C::IDLE / 2, C::IDLE, C::IDLE * 2] {
+        let (_remote, mut events) = keepalives(&clock, C::IDLE);
+        assert_pending!(events.poll_next());
+        clock.pass(C::IDLE * 3).await;
+        events.set_idle(idle);
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, idle, KEEPALIVE).await;
+    }
+}
+
+async fn after_an_item_the_next_silence_has_the_new_duration<C: Clock>(clock: C) {
+    let (remote, mut events) = keepalives(&clock, C::IDLE);
+    assert_pending!(events.poll_next());
+    remote.send("a");
+    assert_ready_eq!(events.poll_next(), Some("a"));
+    events.set_idle(C::IDLE / 2);
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
+}
+
+async fn after_a_keepalive_the_next_silence_has_the_new_duration<C: Clock>(clock: C) {
+    let (_remote, mut events) = keepalives(&clock, C::IDLE);
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+    events.set_idle(C::IDLE * 2);
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE * 2, KEEPALIVE).await;
+}
+
+async fn nobody_is_woken_before_the_old_duration_is_over<C: Clock>(clock: C) {
+    let (_remote, mut events) = keepalives(&clock, C::IDLE);
+    assert_pending!(events.poll_next());
+    events.set_idle(C::IDLE / 4);
+    clock.pass(C::IDLE - C::TICK).await;
+    assert!(!events.is_woken());
+    clock.pass(C::TICK).await;
+    assert!(events.is_woken());
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE / 4, KEEPALIVE).await;
+}
+
+async fn zero_turns_it_off_and_another_on_again<C: Clock>(clock: C) {
+    let (remote, mut events) = keepalives(&clock, C::IDLE);
+    assert_pending!(events.poll_next());
+    events.set_idle(Duration::ZERO);
+    for _ in 0..5 {
+        clock.pass(C::IDLE).await;
+        assert_pending!(events.poll_next());
+    }
+    remote.send("a");
+    assert_ready_eq!(events.poll_next(), Some("a"));
+    assert_pending!(events.poll_next());
+    events.set_idle(C::IDLE);
+    clock.pass(C::IDLE).await;
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+}
+
+async fn a_duration_without_an_end_turns_it_off_and_another_on_again<C: Clock>(clock: C) {
+    let (_remote, mut events) = keepalives(&clock, C::IDLE);
+    assert_pending!(events.poll_next());
+    events.set_idle(Duration::MAX);
+    for _ in 0..5 {
+        clock.pass(C::IDLE).await;
+        assert_pending!(events.poll_next());
+    }
+    events.set_idle(C::IDLE);
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+}
+
+async fn after_the_end_it_does_nothing<C: Clock>(clock: C) {
+    let (remote, mut events) = keepalives(&clock, C::IDLE);
+    remote.end();
+    assert_ready_eq!(events.poll_next(), None);
+    events.set_idle(C::IDLE * 2);
+    assert_eq!(events.idle(), C::IDLE * 2);
+    assert_ready_eq!(events.poll_next(), None);
+
+    let (remote, mut events) = ending(&clock, C::IDLE);
+    assert_pending!(events.poll_next());
+    clock.pass(C::IDLE).await;
+    assert_ready_eq!(events.poll_next(), Some(LAST));
+    events.set_idle(C::IDLE * 2);
+    remote.send("a");
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn a_timeout_is_counted_anew_from_the_next_poll<C: Clock>(clock: C) {
+    for idle in [C::IDLE / 2, C::IDLE, C::IDLE * 2] {
+        let (_remote, mut events) = ending(&clock, C::IDLE);
+        assert_pending!(events.poll_next());
+        clock.pass(C::IDLE / 2).await;
+        events.set_idle(idle);
+        assert_eq!(events.idle(), idle);
+        clock.pass(C::IDLE).await;
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, idle, LAST).await;
+    }
+}
+
+async fn a_timeout_of_zero_is_off<C: Clock>(clock: C) {
+    let (remote, mut events) = ending(&clock, Duration::ZERO);
+    for _ in 0..5 {
+        assert_pending!(events.poll_next());
+        clock.pass(C::IDLE).await;
+        assert!(!events.is_woken());
+    }
+    events.set_idle(C::IDLE);
+    assert_pending!(events.poll_next());
+    events.set_idle(Duration::ZERO);
+    clock.pass(C::IDLE * 2).await;
+    assert_pending!(events.poll_next());
+    remote.end();
+    assert_ready_eq!(events.poll_next(), None);
+}

@@ -1,0 +1,165 @@
+//! One adapter on another.
+
+use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
+use tokio_test::{
+    assert_pending, assert_ready_eq,
+    task::{Spawn, spawn},
+};
+
+use crate::{
+    Ending, KEEPALIVE, Keepalives, LAST, answers_after,
+    common::{
+        clock::Clock,
+        source::{Remote, source},
+    },
+    yields_after,
+};
+
+on_every_clock! {
+    an_outer_keepalive_with_a_longer_idle_has_nothing_to_do,
+    an_outer_keepalive_with_a_shorter_idle_fills_between_the_inner_ones,
+    two_keepalives_due_at_once_are_one,
+    a_timeout_below_bounds_how_long_silence_is_filled,
+    a_timeout_due_with_a_keepalive_goes_first,
+    a_quiet_timeout_due_with_a_keepalive_goes_first,
+    an_item_lets_both_begin_anew,
+    a_timeout_above_hears_the_keepalives,
+    a_shorter_timeout_above_does_not_wait_for_a_keepalive,
+    a_timeout_above_hears_no_keepalive_that_is_turned_off,
+}
+
+const OUTER: &str = "outer";
+
+type Stack<S> = (Remote<&'static str>, Spawn<S>);
+type Kept<S, C> = Keepalive<S, Repeat<&'static str>, <C as Clock>::Timer>;
+type Watched<S, C> = IdleTimeout<S, fn() -> &'static str, <C as Clock>::Timer>;
+
+fn twice<C: Clock>(clock: &C, inner: u32, outer: u32) -> Stack<Kept<Keepalives<C>, C>> {
+    let (remote, source) = source();
+    let quarter = C::IDLE / 4;
+    let events = Keepalive::with_timer(source, quarter * inner, Repeat(KEEPALIVE), clock.timer());
+    let events = Keepalive::with_timer(events, quarter * outer, Repeat(OUTER), clock.timer());
+    (remote, spawn(events))
+}
+
+fn bounded<C: Clock>(clock: &C, timeout: u32, keepalive: u32) -> Stack<Kept<Ending<C>, C>> {
+    let (remote, source) = source();
+    let quarter = C::IDLE / 4;
+    let events = IdleTimeout::with_timer(source, quarter * timeout, clock.timer());
+    let events = events.with_last((|| LAST) as fn() -> _);
+    let events = Keepalive::with_timer(
+        events,
+        quarter * keepalive,
+        Repeat(KEEPALIVE),
+        clock.timer(),
+    );
+    (remote, spawn(events))
+}
+
+fn watched<C: Clock>(clock: &C, keepalive: u32, timeout: u32) -> Stack<Watched<Keepalives<C>, C>> {
+    let (remote, source) = source();
+    let quarter = C::IDLE / 4;
+    let events = Keepalive::with_timer(
+        source,
+        quarter * keepalive,
+        Repeat(KEEPALIVE),
+        clock.timer(),
+    );
+    let events = IdleTimeout::with_timer(events, quarter * timeout, clock.timer());
+    (remote, spawn(events.with_last(|| LAST)))
+}
+
+async fn an_outer_keepalive_with_a_longer_idle_has_nothing_to_do<C: Clock>(clock: C) {
+    let (_remote, mut events) = twice(&clock, 2, 3);
+    for _ in 0..5 {
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
+    }
+}
+
+async fn an_outer_keepalive_with_a_shorter_idle_fills_between_the_inner_ones<C: Clock>(clock: C) {
+    let (_remote, mut events) = twice(&clock, 3, 2);
+    for _ in 0..3 {
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, C::IDLE / 2, OUTER).await;
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, C::IDLE / 4, KEEPALIVE).await;
+    }
+}
+
+async fn two_keepalives_due_at_once_are_one<C: Clock>(clock: C) {
+    let (_remote, mut events) = twice(&clock, 4, 4);
+    for _ in 0..3 {
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+    }
+    assert_pending!(events.poll_next());
+    clock.pass(C::IDLE * 10).await;
+    assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
+    assert_pending!(events.poll_next());
+}
+
+async fn a_timeout_below_bounds_how_long_silence_is_filled<C: Clock>(clock: C) {
+    let (_remote, mut events) = bounded(&clock, 5, 2);
+    for _ in 0..2 {
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
+    }
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE / 4, LAST).await;
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn a_timeout_due_with_a_keepalive_goes_first<C: Clock>(clock: C) {
+    let (_remote, mut events) = bounded(&clock, 2, 2);
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn a_quiet_timeout_due_with_a_keepalive_goes_first<C: Clock>(clock: C) {
+    let (_remote, source) = source();
+    let events = IdleTimeout::with_timer(source, C::IDLE, clock.timer());
+    let events = Keepalive::with_timer(events, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let mut events = spawn(events);
+    assert_pending!(events.poll_next());
+    answers_after(&clock, &mut events, C::IDLE, None).await;
+}
+
+async fn an_item_lets_both_begin_anew<C: Clock>(clock: C) {
+    let (remote, mut events) = bounded(&clock, 5, 4);
+    for _ in 0..3 {
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+        remote.send("a");
+        assert_ready_eq!(events.poll_next(), Some("a"));
+    }
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE / 4, LAST).await;
+}
+
+async fn a_timeout_above_hears_the_keepalives<C: Clock>(clock: C) {
+    for timeout in [2, 3] {
+        let (_remote, mut events) = watched(&clock, 2, timeout);
+        for _ in 0..5 {
+            assert_pending!(events.poll_next());
+            yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
+        }
+    }
+}
+
+async fn a_shorter_timeout_above_does_not_wait_for_a_keepalive<C: Clock>(clock: C) {
+    let (remote, mut events) = watched(&clock, 3, 2);
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
+    remote.send("late");
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn a_timeout_above_hears_no_keepalive_that_is_turned_off<C: Clock>(clock: C) {
+    let (_remote, mut events) = watched(&clock, 0, 2);
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
+}

@@ -1,0 +1,177 @@
+//! Polled by anyone, at any time.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use futures::{FutureExt, Stream, StreamExt};
+use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
+
+use crate::{
+    KEEPALIVE, LAST,
+    common::{clock::Clock, source::source},
+};
+
+on_every_clock! {
+    the_newest_waker_is_woken_by_the_timer,
+    the_newest_waker_is_woken_though_an_older_one_comes_back,
+    the_newest_waker_is_woken_by_an_item,
+    the_newest_waker_is_woken_in_a_later_silence,
+    the_newest_waker_is_woken_by_a_timeout,
+    a_silence_wakes_once_however_often_it_is_polled,
+    a_dropped_next_loses_neither_an_item_nor_the_deadline,
+    a_stream_may_move_to_another_task_within_a_silence,
+    wakers_are_let_go_with_the_stream,
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Task(AtomicUsize);
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Task {
+    fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn wakes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn poll<S: Stream + Unpin>(self: &Arc<Self>, stream: &mut S) -> Poll<Option<S::Item>> {
+        let waker = Waker::from(self.clone());
+        Pin::new(stream).poll_next(&mut Context::from_waker(&waker))
+    }
+}
+
+async fn the_newest_waker_is_woken_by_the_timer<C: Clock>(clock: C) {
+    let (_remote, source) = source();
+    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let (first, second) = (Task::new(), Task::new());
+    assert!(first.poll(&mut events).is_pending());
+    clock.pass(C::IDLE - C::TICK).await;
+    assert!(second.poll(&mut events).is_pending());
+    assert_eq!((first.wakes(), second.wakes()), (0, 0));
+    clock.pass(C::TICK).await;
+    assert_eq!((first.wakes(), second.wakes()), (0, 1));
+    assert_eq!(second.poll(&mut events), Poll::Ready(Some(KEEPALIVE)));
+}
+
+async fn the_newest_waker_is_woken_though_an_older_one_comes_back<C: Clock>(clock: C) {
+    let (_remote, source) = source();
+    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let (first, second) = (Task::new(), Task::new());
+    assert!(first.poll(&mut events).is_pending());
+    assert!(second.poll(&mut events).is_pending());
+    assert!(first.poll(&mut events).is_pending());
+    clock.pass(C::IDLE).await;
+    assert_eq!((first.wakes(), second.wakes()), (1, 0));
+    assert_eq!(first.poll(&mut events), Poll::Ready(Some(KEEPALIVE)));
+}
+
+async fn the_newest_waker_is_woken_by_an_item<C: Clock>(clock: C) {
+    let (remote, source) = source();
+    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let (first, second) = (Task::new(), Task::new());
+    assert!(first.poll(&mut events).is_pending());
+    assert!(second.poll(&mut events).is_pending());
+    remote.send("a");
+    assert_eq!((first.wakes(), second.wakes()), (0, 1));
+}
+
+async fn the_newest_waker_is_woken_in_a_later_silence<C: Clock>(clock: C) {
+    let (remote, source) = source();
+    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let (first, second) = (Task::new(), Task::new());
+    assert!(first.poll(&mut events).is_pending());
+    clock.pass(C::IDLE / 2).await;
+    remote.send("a");
+    assert_eq!(first.poll(&mut events), Poll::Ready(Some("a")));
+    let wakes = first.wakes();
+    assert!(second.poll(&mut events).is_pending());
+    clock.pass(C::IDLE / 2).await;
+    assert_eq!(first.wakes(), wakes);
+    assert!(second.poll(&mut events).is_pending());
+    let wakes = second.wakes();
+    clock.pass(C::IDLE / 2).await;
+    assert_eq!(second.wakes(), wakes + 1);
+    assert_eq!(second.poll(&mut events), Poll::Ready(Some(KEEPALIVE)));
+}
+
+async fn the_newest_waker_is_woken_by_a_timeout<C: Clock>(clock: C) {
+    let (_remote, source) = source();
+    let events = IdleTimeout::with_timer(source, C::IDLE, clock.timer());
+    let mut events = events.with_last(|| LAST);
+    let (first, second) = (Task::new(), Task::new());
+    assert!(first.poll(&mut events).is_pending());
+    assert!(second.poll(&mut events).is_pending());
+    clock.pass(C::IDLE).await;
+    assert_eq!((first.wakes(), second.wakes()), (0, 1));
+    assert_eq!(second.poll(&mut events), Poll::Ready(Some(LAST)));
+}
+
+async fn a_silence_wakes_once_however_often_it_is_polled<C: Clock>(clock: C) {
+    let (_remote, source) = source();
+    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let task = Task::new();
+    for _ in 0..100 {
+        assert!(task.poll(&mut events).is_pending());
+        clock.pass(C::IDLE / 1000).await;
+    }
+    assert_eq!(task.wakes(), 0);
+    clock.pass(C::IDLE).await;
+    assert_eq!(task.wakes(), 1);
+    assert_eq!(task.poll(&mut events), Poll::Ready(Some(KEEPALIVE)));
+}
+
+async fn a_dropped_next_loses_neither_an_item_nor_the_deadline<C: Clock>(clock: C) {
+    let (remote, source) = source();
+    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    for _ in 0..4 {
+        assert_eq!(events.next().now_or_never(), None);
+        clock.pass(C::IDLE / 5).await;
+    }
+    clock.pass(C::IDLE / 5 - C::TICK).await;
+    assert_eq!(events.next().now_or_never(), None);
+    clock.pass(C::TICK).await;
+    drop(events.next());
+    assert_eq!(events.next().now_or_never(), Some(Some(KEEPALIVE)));
+    assert_eq!(events.next().now_or_never(), None);
+    remote.send("a");
+    drop(events.next());
+    assert_eq!(events.next().now_or_never(), Some(Some("a")));
+}
+
+async fn a_stream_may_move_to_another_task_within_a_silence<C: Clock>(clock: C) {
+    let (_remote, source) = source();
+    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let (first, second) = (Task::new(), Task::new());
+    assert!(first.poll(&mut events).is_pending());
+    clock.pass(C::IDLE / 2).await;
+    let mut moved = Box::new(events);
+    assert!(second.poll(&mut moved).is_pending());
+    clock.pass(C::IDLE / 2).await;
+    assert_eq!((first.wakes(), second.wakes()), (0, 1));
+    assert_eq!(second.poll(&mut moved), Poll::Ready(Some(KEEPALIVE)));
+}
+
+async fn wakers_are_let_go_with_the_stream<C: Clock>(clock: C) {
+    let (_, source) = source::<&str>();
+    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let task = Task::new();
+    assert!(task.poll(&mut events).is_pending());
+    assert!(Arc::strong_count(&task) > 1);
+    drop(events);
+    drop(clock);
+    assert_eq!(Arc::strong_count(&task), 1);
+}

@@ -1,0 +1,51 @@
+use std::{
+    cell::RefCell,
+    panic::{self, AssertUnwindSafe},
+    sync::Once,
+};
+
+/// What a panic said, and where it pointed.
+#[derive(Debug)]
+pub struct Panic {
+    pub message: String,
+    pub file: String,
+    pub line: u32,
+}
+
+thread_local! {
+    /// `Some` while this thread is expected to panic.
+    static CAUGHT: RefCell<Option<Option<Panic>>> = const { RefCell::new(None) };
+}
+
+/// Returns how `f` panics on this thread; nothing is printed.
+pub fn panic_of<T>(f: impl FnOnce() -> T) -> Panic {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let expected = CAUGHT.with_borrow_mut(|caught| {
+                let Some(caught) = caught else { return false };
+                let location = info.location().expect("std always gives one");
+                let payload = info.payload();
+                let message = match payload.downcast_ref::<String>() {
+                    Some(formatted) => formatted,
+                    None => *payload.downcast_ref::<&str>().unwrap_or(&"no text"),
+                };
+                *caught = Some(Panic {
+                    message: message.to_owned(),
+                    file: location.file().to_owned(),
+                    line: location.line(),
+                });
+                true
+            });
+            if !expected {
+                others(info);
+            }
+        }));
+    });
+    CAUGHT.set(Some(None));
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    let caught = CAUGHT.take().flatten();
+    assert!(result.is_err(), "it did not panic");
+    caught.expect("the panic went through the hook")
+}

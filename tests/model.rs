@@ -1,0 +1,536 @@
+//! Random schedules against a reference model that is written from the rules alone.
+//!
+//! `PROPTEST_CASES=10000000 cargo test --release --test model` is a long run.
+
+#[allow(dead_code, reason = "shared with the other test binaries")]
+mod common;
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use futures::{FutureExt, Stream, stream::FusedStream};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::select,
+    test_runner::{FileFailurePersistence, TestRunner},
+};
+use stream_keepalive::{Fill, IdleTimeout, Keepalive, Timer};
+
+#[cfg(feature = "tokio")]
+use common::clock::PausedTokio;
+use common::{
+    clock::{ByHand, Clock},
+    source::{Remote, Source, source},
+};
+
+/// One adapter of a stack.
+#[derive(Clone, Debug)]
+struct Layer {
+    kind: Kind,
+    idle: Duration,
+    /// What the filler does at each call, or the closure that makes the last item: then it panics.
+    panics: Vec<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Keepalive { immediate: bool },
+    IdleTimeout { last: bool },
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send(u8),
+    End,
+    Pass(Duration),
+    /// By one of a few tasks.
+    Poll(usize),
+    SetIdle(usize, Duration),
+}
+
+#[derive(Clone, Debug)]
+struct Schedule {
+    /// The lowest first.
+    layers: Vec<Layer>,
+    steps: Vec<Step>,
+}
+
+const TASKS: usize = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Event {
+    Item(u8),
+    /// The keepalive or last item of a layer, and how many it has made before.
+    Made {
+        layer: usize,
+        before: usize,
+    },
+}
+
+/// What a poll came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Outcome {
+    Nothing,
+    Event(Event),
+    End,
+    Panic,
+}
+
+// The model. It knows no state but the history of each layer, and reads every answer off that.
+
+struct Model {
+    now: Duration,
+    queue: VecDeque<Option<u8>>,
+    inner_polls: usize,
+    layers: Vec<Lived>,
+}
+
+struct Lived {
+    layer: Layer,
+    history: Vec<Moment>,
+    made: usize,
+}
+
+#[derive(PartialEq)]
+enum Moment {
+    /// Polled, found nothing and said nothing, while it counted silence.
+    Silent(Duration),
+    /// Polled, and an item or keepalive went out, or nobody counted.
+    Broken,
+    SetIdle,
+    Ended,
+}
+
+impl Model {
+    fn of(schedule: &Schedule) -> Self {
+        let lived = |layer: &Layer| Lived {
+            layer: layer.clone(),
+            history: Vec::new(),
+            made: 0,
+        };
+        Self {
+            now: Duration::ZERO,
+            queue: VecDeque::new(),
+            inner_polls: 0,
+            layers: schedule.layers.iter().map(lived).collect(),
+        }
+    }
+
+    fn poll(&mut self, height: usize) -> Outcome {
+        let Some(top) = height.checked_sub(1) else {
+            self.inner_polls += 1;
+            return match self.queue.pop_front() {
+                Some(Some(item)) => Outcome::Event(Event::Item(item)),
+                Some(None) => Outcome::End,
+                None => Outcome::Nothing,
+            };
+        };
+        // After the end, nothing: what is below is not polled again.
+        if self.layers[top].has_ended() {
+            return Outcome::End;
+        }
+        let found = self.poll(top);
+        self.layers[top].answer(top, self.now, found)
+    }
+
+    /// When the task that has just found nothing must be woken at the latest.
+    fn due(&self) -> Option<Duration> {
+        self.layers.iter().filter_map(Lived::due).min()
+    }
+
+    fn size_hint(&self, height: usize) -> (usize, Option<usize>) {
+        let Some(top) = height.checked_sub(1) else {
+            let items = self.queue.iter().position(Option::is_none);
+            return (items.unwrap_or(self.queue.len()), items);
+        };
+        let (lower, upper) = self.size_hint(top);
+        let lived = &self.layers[top];
+        match lived.layer.kind {
+            _ if lived.has_ended() => (0, Some(0)),
+            Kind::Keepalive { .. } => (lower, None),
+            Kind::IdleTimeout { last } => (0, upper.map(|upper| upper + usize::from(last))),
+        }
+    }
+}
+
+impl Lived {
+    fn set_idle(&mut self, idle: Duration) {
+        self.layer.idle = idle;
+        self.history.push(Moment::SetIdle);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.history.contains(&Moment::Ended)
+    }
+
+    /// The first poll that found nothing, of those that nothing has come between.
+    fn silent_since(&self) -> Option<Duration> {
+        let since = self.history.iter().rev().map_while(|moment| match moment {
+            Moment::Silent(at) => Some(*at),
+            _ => None,
+        });
+        since.last()
+    }
+
+    fn due(&self) -> Option<Duration> {
+        self.silent_since()?.checked_add(self.layer.idle)
+    }
+
+    fn answer(&mut self, layer: usize, now: Duration, found: Outcome) -> Outcome {
+        let moment = match found {
+            Outcome::Event(_) => Moment::Broken,
+            Outcome::End => Moment::Ended,
+            // The poll did not come to an end, so nothing is known of the silence.
+            Outcome::Panic => return found,
+            Outcome::Nothing if self.layer.idle.is_zero() => Moment::Broken,
+            Outcome::Nothing => {
+                let first = !self.history.iter().any(|moment| *moment != Moment::SetIdle);
+                let at_once = first && self.layer.kind == Kind::Keepalive { immediate: true };
+                if at_once || self.due().is_some_and(|due| due <= now) {
+                    return self.fire(layer);
+                }
+                Moment::Silent(now)
+            }
+        };
+        self.history.push(moment);
+        found
+    }
+
+    fn fire(&mut self, layer: usize) -> Outcome {
+        let last = match self.layer.kind {
+            Kind::Keepalive { .. } => {
+                self.history.push(Moment::Broken);
+                true
+            }
+            Kind::IdleTimeout { last } => {
+                self.history.push(Moment::Ended);
+                last
+            }
+        };
+        if !last {
+            return Outcome::End;
+        }
+        let before = self.made;
+        self.made += 1;
+        if panics(&self.layer.panics, before) {
+            return Outcome::Panic;
+        }
+        Outcome::Event(Event::Made { layer, before })
+    }
+}
+
+fn panics(panics: &[bool], call: usize) -> bool {
+    panics.get(call).copied().unwrap_or(false)
+}
+
+// The real thing, stacked as the schedule says.
+
+enum Stack<T: Timer + Unpin> {
+    Bottom(Source<Event>),
+    Keepalive(Box<Keepalive<Stack<T>, Maker, T>>),
+    IdleTimeout(Box<IdleTimeout<Stack<T>, Last, T>>),
+    QuietTimeout(Box<Quiet<T>>),
+}
+
+type Last = Box<dyn FnOnce() -> Event>;
+type Quiet<T> = IdleTimeout<Stack<T>, fn() -> Event, T>;
+
+/// Makes the items of one layer.
+struct Maker {
+    layer: usize,
+    made: usize,
+    panics: Vec<bool>,
+}
+
+impl Fill<Event> for Maker {
+    fn fill(&mut self) -> Event {
+        let before = self.made;
+        self.made += 1;
+        if panics(&self.panics, before) {
+            // Unlike a `panic!`, it prints nothing.
+            resume_unwind(Box::new(()));
+        }
+        Event::Made {
+            layer: self.layer,
+            before,
+        }
+    }
+}
+
+impl<T: Timer + Unpin> Stack<T> {
+    fn of(schedule: &Schedule, source: Source<Event>, timer: impl Fn() -> T) -> Self {
+        let layers = schedule.layers.iter().enumerate();
+        layers.fold(Self::Bottom(source), |below, (number, layer)| {
+            below.with(number, layer, timer())
+        })
+    }
+
+    fn with(self, number: usize, layer: &Layer, timer: T) -> Self {
+        let mut maker = Maker {
+            layer: number,
+            made: 0,
+            panics: layer.panics.clone(),
+        };
+        match layer.kind {
+            Kind::Keepalive { immediate } => {
+                let stream = Keepalive::with_timer(self, layer.idle, maker, timer);
+                Self::Keepalive(Box::new(match immediate {
+                    true => stream.immediate(),
+                    false => stream,
+                }))
+            }
+            Kind::IdleTimeout { last } => {
+                let stream = IdleTimeout::with_timer(self, layer.idle, timer);
+                match last {
+                    true => Self::IdleTimeout(Box::new(
+                        stream.with_last(Box::new(move || maker.fill())),
+                    )),
+                    false => Self::QuietTimeout(Box::new(stream)),
+                }
+            }
+        }
+    }
+
+    /// Sets the duration of the layer that has so many above it.
+    fn set_idle(&mut self, above: usize, idle: Duration) {
+        match (above.checked_sub(1), self) {
+            (None, Self::Keepalive(stream)) => stream.set_idle(idle),
+            (None, Self::IdleTimeout(stream)) => stream.set_idle(idle),
+            (None, Self::QuietTimeout(stream)) => stream.set_idle(idle),
+            (Some(above), Self::Keepalive(stream)) => stream.get_mut().set_idle(above, idle),
+            (Some(above), Self::IdleTimeout(stream)) => stream.get_mut().set_idle(above, idle),
+            (Some(above), Self::QuietTimeout(stream)) => stream.get_mut().set_idle(above, idle),
+            (_, Self::Bottom(_)) => unreachable!("a schedule names only its layers"),
+        }
+    }
+
+    fn poll(&mut self, task: &Arc<Task>) -> Outcome {
+        let waker = Waker::from(task.clone());
+        let mut cx = Context::from_waker(&waker);
+        let polled = AssertUnwindSafe(|| Pin::new(&mut *self).poll_next(&mut cx));
+        match catch_unwind(polled) {
+            Ok(Poll::Pending) => Outcome::Nothing,
+            Ok(Poll::Ready(Some(event))) => Outcome::Event(event),
+            Ok(Poll::Ready(None)) => Outcome::End,
+            // The payload of a maker; any other panic is a failure.
+            Err(payload) if payload.is::<()>() => Outcome::Panic,
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+}
+
+impl<T: Timer + Unpin> Stream for Stack<T> {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        match self.get_mut() {
+            Self::Bottom(stream) => Pin::new(stream).poll_next(cx),
+            Self::Keepalive(stream) => Pin::new(stream).poll_next(cx),
+            Self::IdleTimeout(stream) => Pin::new(stream).poll_next(cx),
+            Self::QuietTimeout(stream) => Pin::new(stream).poll_next(cx),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::Bottom(stream) => stream.size_hint(),
+            Self::Keepalive(stream) => stream.size_hint(),
+            Self::IdleTimeout(stream) => stream.size_hint(),
+            Self::QuietTimeout(stream) => stream.size_hint(),
+        }
+    }
+}
+
+impl<T: Timer + Unpin> FusedStream for Stack<T> {
+    fn is_terminated(&self) -> bool {
+        match self {
+            Self::Bottom(_) => false,
+            Self::Keepalive(stream) => stream.is_terminated(),
+            Self::IdleTimeout(stream) => stream.is_terminated(),
+            Self::QuietTimeout(stream) => stream.is_terminated(),
+        }
+    }
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Task(AtomicUsize);
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Task {
+    fn wakes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A task that found nothing at its last poll, and relies on being woken.
+struct Waiting {
+    task: Arc<Task>,
+    wakes: usize,
+    due: Option<Duration>,
+}
+
+impl Waiting {
+    fn must_have_been_woken(&self) {
+        assert!(self.task.wakes() > self.wakes, "nobody is woken");
+    }
+}
+
+// Both, step by step.
+
+/// `touched` tells how often timers have been touched, where they can tell.
+async fn run<C: Clock>(clock: &C, schedule: &Schedule, touched: impl Fn() -> usize) {
+    let height = schedule.layers.len();
+    let (remote, source): (Remote<Event>, _) = source();
+    let mut stack = Stack::of(schedule, source, || clock.timer());
+    let mut model = Model::of(schedule);
+    let tasks: [Arc<Task>; TASKS] = Default::default();
+    let mut waiting: Option<Waiting> = None;
+
+    for step in &schedule.steps {
+        match *step {
+            Step::Send(item) => {
+                model.queue.push_back(Some(item));
+                remote.send(Event::Item(item));
+                waiting.iter().for_each(Waiting::must_have_been_woken);
+            }
+            Step::End => {
+                model.queue.push_back(None);
+                remote.end();
+                waiting.iter().for_each(Waiting::must_have_been_woken);
+            }
+            Step::Pass(time) => {
+                model.now += time;
+                clock.pass(time).await;
+                let due = |waiting: &&Waiting| waiting.due.is_some_and(|due| due <= model.now);
+                waiting
+                    .iter()
+                    .filter(due)
+                    .for_each(Waiting::must_have_been_woken);
+            }
+            Step::SetIdle(number, idle) => {
+                let number = number % height;
+                model.layers[number].set_idle(idle);
+                stack.set_idle(height - 1 - number, idle);
+            }
+            Step::Poll(task) => {
+                let task = &tasks[task];
+                let touches = touched();
+                let ready = !model.queue.is_empty();
+                let expected = model.poll(height);
+                assert_eq!(stack.poll(task), expected);
+                assert!(
+                    !ready || touched() == touches,
+                    "a timer is touched for nothing"
+                );
+                waiting = (expected == Outcome::Nothing).then(|| Waiting {
+                    task: task.clone(),
+                    wakes: task.wakes(),
+                    due: model.due(),
+                });
+            }
+        }
+        assert_eq!(remote.polls(), model.inner_polls);
+        assert_eq!(stack.is_terminated(), model.layers[height - 1].has_ended());
+        assert_eq!(stack.size_hint(), model.size_hint(height));
+    }
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Short, so that schedules meet the edges; and every border.
+fn idle() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        12 => (1..=6_u64).prop_map(Duration::from_millis),
+        1 => Just(Duration::ZERO),
+        1 => Just(Duration::MAX),
+        1 => select(vec![YEAR, YEAR * 2, Duration::from_secs(u64::MAX / 2)]),
+    ]
+}
+
+fn time() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        20 => (0..=7_u64).prop_map(Duration::from_millis),
+        1 => select(vec![YEAR, YEAR - Duration::from_millis(1), YEAR * 3]),
+    ]
+}
+
+fn layer() -> impl Strategy<Value = Layer> {
+    let kind = prop_oneof![
+        any::<bool>().prop_map(|immediate| Kind::Keepalive { immediate }),
+        any::<bool>().prop_map(|last| Kind::IdleTimeout { last }),
+    ];
+    let panics = vec(proptest::bool::weighted(0.2), 0..4);
+    (kind, idle(), panics).prop_map(|(kind, idle, panics)| Layer { kind, idle, panics })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        40 => (0..TASKS).prop_map(Step::Poll),
+        30 => time().prop_map(Step::Pass),
+        10 => any::<u8>().prop_map(Step::Send),
+        6 => (0..3_usize, idle()).prop_map(|(layer, idle)| Step::SetIdle(layer, idle)),
+        1 => Just(Step::End),
+    ]
+}
+
+fn schedule() -> impl Strategy<Value = Schedule> {
+    (vec(layer(), 1..=3), vec(step(), 0..60)).prop_map(|(layers, steps)| Schedule { layers, steps })
+}
+
+/// As many schedules as `PROPTEST_CASES` says.
+fn schedules(run: impl Fn(&Schedule)) {
+    let cases = std::env::var("PROPTEST_CASES");
+    let config = ProptestConfig {
+        cases: cases.map_or(10_000, |cases| {
+            cases.parse().expect("PROPTEST_CASES is a number")
+        }),
+        source_file: Some(file!()),
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("failures"))),
+        max_shrink_time: 10_000,
+        ..ProptestConfig::default()
+    };
+    let result = TestRunner::new(config).run(&schedule(), |schedule| {
+        run(&schedule);
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+}
+
+#[test]
+fn every_schedule_goes_as_the_rules_say_on_a_clock_moved_by_hand() {
+    schedules(|schedule| {
+        let clock = ByHand::default();
+        let touched = || clock.arms() + clock.polls();
+        let done = run(&clock, schedule, touched).now_or_never();
+        done.expect("a clock moved by hand never waits");
+    });
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn every_schedule_goes_as_the_rules_say_on_the_paused_clock_of_tokio() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    schedules(|schedule| runtime.block_on(run(&PausedTokio, schedule, || 0)));
+}
