@@ -1,0 +1,141 @@
+//! Prints every event, finds out when the server is dead, and comes back for more.
+
+use std::{
+    io::{Write, stdout},
+    pin::pin,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use clap::Parser;
+use futures::{TryFutureExt, TryStreamExt};
+use stream_keepalive::KeepaliveExt;
+use tokio::time::sleep;
+use tonic::{
+    Response, Status,
+    transport::{Endpoint, Uri},
+};
+use tonic_events::{
+    cli,
+    proto::v1::{
+        OperationEvent, OperationList, backrest_client::BackrestClient, operation_event::Event,
+    },
+};
+
+/// Prints every event with the time since the last one.
+#[derive(Parser)]
+struct Args {
+    /// The server or the proxy before it, such as http://127.0.0.1:50051
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
+    connect: Endpoint,
+
+    /// Take the server for dead after a silence of this length; 0s never does
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    give_up: Duration,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = cli::parse();
+    tokio::select! {
+        result = run(args) => cli::exit_code(result),
+        _ = tokio::signal::ctrl_c() => ExitCode::SUCCESS,
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let mut printer = Printer(Instant::now());
+    let mut delays = backoff();
+    loop {
+        let status = follow(&args, &mut printer, &mut delays).await?;
+        let delay = delays.next().unwrap_or_default();
+        eprintln!(
+            "{}: {}; back in {:.1} s",
+            status.code(),
+            status.message(),
+            delay.as_secs_f32()
+        );
+        sleep(delay).await;
+    }
+}
+
+/// Prints the events of one stream, and returns why it ended.
+async fn follow(
+    args: &Args,
+    printer: &mut Printer,
+    delays: &mut ExponentialBackoff,
+) -> anyhow::Result<Status> {
+    // A new connection for each stream: the last one may be what is dead.
+    let mut client = BackrestClient::new(args.connect.connect_lazy());
+    let give_up = args.give_up;
+    let events = client
+        .get_operation_events(())
+        .inspect_ok(|_| eprintln!("connected"))
+        .map_ok(Response::into_inner)
+        // The wait for the connection is part of the stream, and counts as silence too.
+        .try_flatten_stream()
+        .idle_timeout_with(give_up, move || {
+            let silence = humantime::format_duration(give_up);
+            Err(Status::deadline_exceeded(format!("silent for {silence}")))
+        });
+
+    let mut events = pin!(events);
+    loop {
+        match events.try_next().await {
+            Ok(Some(event)) => {
+                printer.print(event)?;
+                // Only an event proves that the way is free: a proxy may accept and then fail.
+                *delays = backoff();
+            }
+            Ok(None) => return Ok(Status::ok("the stream has ended")),
+            Err(status) => return Ok(status),
+        }
+    }
+}
+
+/// Half a second, one, two, up to half a minute, and at random up to twice that: a thousand clients
+/// that lost the same server do not all come back at once.
+fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(Duration::from_secs(30))
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+/// Prints events, each with the time since the last one.
+struct Printer(Instant);
+
+impl Printer {
+    fn print(&mut self, OperationEvent { event }: OperationEvent) -> anyhow::Result<()> {
+        let since = self.0.elapsed().as_secs_f64();
+        self.0 = Instant::now();
+        let text = match event {
+            Some(Event::KeepAlive(_)) => "keepalive".to_owned(),
+            Some(Event::CreatedOperations(list)) => describe("created", list),
+            Some(Event::UpdatedOperations(list)) => describe("updated", list),
+            Some(Event::DeletedOperations(ids)) => format!("deleted {:?}", ids.values),
+            None => "an event of a kind that this client does not know".to_owned(),
+        };
+        writeln!(stdout(), "{since:>+10.3} s  {text}").context("cannot print")
+    }
+}
+
+fn describe(what: &str, OperationList { operations }: OperationList) -> String {
+    let operations = operations.into_iter();
+    let texts =
+        operations.map(|operation| format!("{} {:?}", operation.id, operation.display_message));
+    format!("{what} {}", texts.collect::<Vec<_>>().join(", "))
+}
+
+fn endpoint(url: &str) -> anyhow::Result<Endpoint> {
+    let uri: Uri = url.parse()?;
+    ensure!(
+        uri.scheme_str() == Some("http"),
+        "it has to begin with http://"
+    );
+    Ok(uri.into())
+}

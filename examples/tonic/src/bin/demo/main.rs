@@ -1,0 +1,123 @@
+//! Two subscribers to the same quiet events, each behind a proxy that cuts off what is silent. Only
+//! one of them gets keepalives.
+
+mod proxy;
+mod timeline;
+
+use std::{future::pending, net::Ipv4Addr, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+use tonic::Streaming;
+use tonic_events::{
+    cli,
+    events::{Bus, Events},
+    proto::v1::{OperationEvent, backrest_client::BackrestClient, operation_event::Event},
+};
+
+use crate::{
+    proxy::End,
+    timeline::{Lane, Note, Timeline},
+};
+
+/// What the proxies put up with.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// When the one real event happens.
+const EVENT_AT: Duration = Duration::from_millis(7250);
+
+const END_AT: Duration = Duration::from_secs(8);
+
+/// Shows two subscribers, each behind a proxy that cuts a connection after two silent seconds.
+#[derive(Parser)]
+struct Args {
+    /// Send the second subscriber a keepalive after each silence of this length
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    keepalive: Duration,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    cli::exit_code(run(cli::parse()).await)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    println!("Two subscribers, each behind a proxy that cuts a connection after 2 silent seconds.");
+    println!("Nothing happens for 7 seconds; then there is one event.\n");
+    println!("{}", Timeline::heading(args.keepalive));
+
+    let bus = Bus::new(16);
+    let start = Instant::now();
+    let (notes, mut noted) = mpsc::unbounded_channel();
+    for (lane, keepalive) in [(Lane::Plain, Duration::ZERO), (Lane::Kept, args.keepalive)] {
+        let subscriber = Subscriber::new(&bus, keepalive).await?;
+        tokio::spawn(subscriber.watch(lane, notes.clone()));
+    }
+
+    let mut timeline = Timeline::default();
+    let mut event = Some(OperationEvent::created(1, "backup finished".into()));
+    loop {
+        tokio::select! {
+            Some((lane, note)) = noted.recv() => {
+                println!("{}", timeline.note(start.elapsed(), lane, note));
+                if timeline.both_ended() {
+                    break;
+                }
+            }
+            () = sleep_until(start + EVENT_AT), if event.is_some() => {
+                // It fails when nobody is left to get it; the verdict tells.
+                let _ = bus.send(event.take().unwrap_or_default());
+            }
+            () = sleep_until(start + END_AT) => break,
+        }
+    }
+    println!("\n{}", timeline.verdict()?);
+    Ok(())
+}
+
+/// A client, the proxy before it and the server behind that.
+struct Subscriber {
+    events: Streaming<OperationEvent>,
+    proxy: JoinHandle<End>,
+}
+
+impl Subscriber {
+    async fn new(bus: &Bus, keepalive: Duration) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let server = listener.local_addr()?;
+        tokio::spawn(Events::new(bus, keepalive, false).serve(listener, pending()));
+
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let proxy = tokio::spawn(proxy::forward(listener, server, SILENCE));
+
+        let mut client = BackrestClient::connect(url).await?;
+        let events = client.get_operation_events(()).await?.into_inner();
+        Ok(Self { events, proxy })
+    }
+
+    async fn watch(mut self, lane: Lane, notes: mpsc::UnboundedSender<(Lane, Note)>) {
+        // Nobody listens any more once the demo is over.
+        let tell = |note| drop(notes.send((lane, note)));
+        tell(Note::Subscribed);
+        while let Ok(Some(OperationEvent { event: Some(event) })) = self.events.message().await {
+            tell(match event {
+                Event::KeepAlive(_) => Note::Keepalive,
+                Event::CreatedOperations(list) => {
+                    let names = list
+                        .operations
+                        .into_iter()
+                        .map(|operation| operation.display_message);
+                    Note::Event(names.collect())
+                }
+                other => Note::Event(format!("{other:?}")),
+            });
+        }
+        tell(Note::Ended(self.proxy.await.unwrap_or(End::Closed)));
+    }
+}

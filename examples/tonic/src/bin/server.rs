@@ -1,0 +1,127 @@
+//! Streams each line of standard input to every subscriber, as a created operation.
+
+use std::{
+    future::Future,
+    io::{self, BufRead, IsTerminal},
+    net::SocketAddr,
+    pin::pin,
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tonic_events::{
+    cli,
+    events::{Bus, Events},
+    proto::v1::OperationEvent,
+};
+
+/// How many events a subscriber may fall behind before it has to start anew.
+const BACKLOG: usize = 256;
+
+/// How long the streams may take to end.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Streams each line of standard input to every subscriber, over gRPC and grpc-web.
+#[derive(Parser)]
+struct Args {
+    /// Listen here; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+
+    /// Send an empty event after each silence of this length; 0s never does
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    keepalive: Duration,
+
+    /// Send the first empty event at once
+    #[arg(long)]
+    immediate: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    cli::exit_code(run(args).await)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let mut stop_signal = pin!(stop_signal()?);
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    println!("listening on {}", listener.local_addr()?);
+
+    let bus = Bus::new(BACKLOG);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serve = Events::new(&bus, args.keepalive, args.immediate)
+        .serve(listener, async { stopped.await.unwrap_or_default() });
+    let server = tokio::spawn(serve);
+
+    let mut lines = lines_of_stdin();
+    let mut ids = 1..;
+    loop {
+        tokio::select! {
+            Some(line) = lines.recv() => {
+                let event = OperationEvent::created(ids.next().unwrap_or_default(), line);
+                // It fails when nobody listens, which is nobody's fault.
+                let _ = bus.send(event);
+            }
+            () = &mut stop_signal => break,
+        }
+    }
+
+    // A graceful stop alone would wait for the streams for ever. Without the bus they end, with
+    // an error that makes clients come back; one that does not even read that is cut off.
+    drop(bus);
+    drop(stop);
+    match timeout(GRACE, server).await {
+        Ok(ended) => Ok(ended??),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Lines as they come. The end of standard input ends nothing: the server goes on without it.
+fn lines_of_stdin() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(1);
+    // Not Tokio's stdin: its blocking read would hold up the exit.
+    thread::spawn(move || {
+        for line in io::stdin().lock().split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+            if sender.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Ready at Ctrl-C or SIGTERM, whichever comes first after this call.
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async { tokio::signal::ctrl_c().await.unwrap_or_default() })
+}

@@ -1,0 +1,96 @@
+//! The service: every subscriber gets the events of one bus.
+
+use std::{
+    future::Future,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use stream_keepalive::{Keepalive, KeepaliveExt};
+use tokio::{net::TcpListener, sync::broadcast};
+use tonic::{
+    Request, Response, Status, async_trait,
+    metadata::MetadataValue,
+    transport::{self, Server, server::TcpIncoming},
+};
+use tonic_web::GrpcWebLayer;
+
+use crate::{
+    logged::Logged,
+    proto::v1::{
+        OperationEvent,
+        backrest_server::{Backrest, BackrestServer},
+    },
+    subscription::Subscription,
+};
+
+/// Where events come from. Dropping it ends every stream.
+pub type Bus = broadcast::Sender<OperationEvent>;
+
+pub struct Events {
+    // Weak: the streams end when the owner of the bus lets go of it, however many services there are.
+    bus: broadcast::WeakSender<OperationEvent>,
+    keepalive: Duration,
+    immediate: bool,
+    open: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Backrest for Events {
+    type GetOperationEventsStream = Logged<Keepalive<Subscription>>;
+
+    async fn get_operation_events(
+        &self,
+        request: Request<()>,
+    ) -> Result<Response<Self::GetOperationEventsStream>, Status> {
+        let Some(bus) = self.bus.upgrade() else {
+            return Err(Status::unavailable("the server is stopping"));
+        };
+        let events = Subscription::new(bus.subscribe());
+
+        // The line that this example is about.
+        let mut events = events.keepalive(self.keepalive, Ok(OperationEvent::keep_alive()));
+
+        if self.immediate {
+            events = events.immediate();
+        }
+        let events = Logged::new(events, request.remote_addr(), self.open.clone());
+        let mut response = Response::new(events);
+        // Without it nginx, as it comes, holds all back until some kilobytes have gathered.
+        let no = MetadataValue::from_static("no");
+        response.metadata_mut().insert("x-accel-buffering", no);
+        Ok(response)
+    }
+}
+
+impl Events {
+    /// Serves what goes over `bus`, with a keepalive after each silence of that length.
+    pub fn new(bus: &Bus, keepalive: Duration, immediate: bool) -> Self {
+        Self {
+            bus: bus.downgrade(),
+            keepalive,
+            immediate,
+            open: Arc::default(),
+        }
+    }
+
+    /// Serves gRPC and grpc-web on one port, until `stop` is ready and every stream has ended.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), transport::Error> {
+        Server::builder()
+            // Proxies count stream data, not PING. PING is for us: a client that vanished without
+            // closing its connection does not answer it.
+            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .accept_http1(true)
+            .layer(GrpcWebLayer::new())
+            .add_service(BackrestServer::new(self))
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                stop,
+            )
+            .await
+    }
+}
