@@ -7,8 +7,10 @@ use crate::Timer;
 
 /// The silence of an inner stream: whether it lasts, and how long it may.
 pub(crate) struct Silence<T> {
-    idle: Duration,
     timer: T,
+    // `idle` in parts: the state fits beside them, where a `Duration` would only have padding.
+    secs: u64,
+    nanos: u32,
     state: State,
 }
 
@@ -30,8 +32,9 @@ impl<T> Silence<T> {
     #[inline]
     pub(crate) const fn new(idle: Duration, timer: T) -> Self {
         Self {
-            idle,
             timer,
+            secs: idle.as_secs(),
+            nanos: idle.subsec_nanos(),
             state: State::New,
         }
     }
@@ -47,12 +50,12 @@ impl<T> Silence<T> {
 
     #[inline]
     pub(crate) const fn idle(&self) -> Duration {
-        self.idle
+        Duration::new(self.secs, self.nanos)
     }
 
     #[inline]
     pub(crate) fn set_idle(&mut self, idle: Duration) {
-        self.idle = idle;
+        (self.secs, self.nanos) = (idle.as_secs(), idle.subsec_nanos());
         if self.state == State::Lasting {
             self.state = State::Broken;
         }
@@ -95,15 +98,15 @@ impl<T: Timer> Silence<T> {
     #[inline]
     #[track_caller]
     fn poll_lasted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let state = self.state;
-        if self.idle.is_zero() {
+        let (state, idle) = (self.state, self.idle());
+        if idle.is_zero() {
             self.state = State::Broken;
             return Poll::Pending;
         }
         if state != State::Impatient {
             if state != State::Lasting {
                 // The state follows the timer: if arming panics, the silence has not begun.
-                self.timer.arm(self.idle);
+                self.timer.arm(idle);
                 self.state = State::Lasting;
             }
             ready!(self.timer.poll_expired(cx));

@@ -2,6 +2,7 @@
 
 use std::{
     future::ready,
+    pin::pin,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -185,13 +186,11 @@ fn sent() -> u64 {
     SENT.iter().map(|counter| counter.0.load(Relaxed)).sum()
 }
 
-// Combinators rather than `async` blocks: these would hold the stream twice, and measure themselves.
-
-fn count(stream: impl Stream<Item = Item>) -> impl Future<Output = ()> {
-    stream.for_each(|_| {
+async fn count(stream: impl Stream<Item = Item>) {
+    let mut stream = pin!(stream);
+    while stream.next().await.is_some() {
         SENT[worker()].0.fetch_add(1, Relaxed);
-        ready(())
-    })
+    }
 }
 
 fn time(
