@@ -75,15 +75,19 @@ impl Events {
     }
 
     /// Serves gRPC and grpc-web on one port, until `stop` is ready and every stream has ended.
+    ///
+    /// A PING goes to a peer that has sent nothing for `ping`, which then has as long to answer.
     pub async fn serve(
         self,
         listener: TcpListener,
+        ping: Duration,
         stop: impl Future<Output = ()>,
     ) -> Result<(), transport::Error> {
         Server::builder()
             // Proxies count stream data, not PING. PING is for us: a client that vanished without
             // closing its connection does not answer it.
-            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .http2_keepalive_interval((!ping.is_zero()).then_some(ping))
+            .http2_keepalive_timeout(Some(ping))
             .accept_http1(true)
             .layer(GrpcWebLayer::new())
             .add_service(BackrestServer::new(self))

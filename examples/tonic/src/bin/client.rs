@@ -52,7 +52,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         let status = follow(&args, &mut printer, &mut delays).await?;
         let delay = delays.next().unwrap_or_default();
         eprintln!(
-            "{}: {}; back in {:.1} s",
+            "{:?}: {}; back in {:.1} s",
             status.code(),
             status.message(),
             delay.as_secs_f32()

@@ -43,6 +43,10 @@ struct Args {
     /// Send the first empty event at once
     #[arg(long)]
     immediate: bool,
+
+    /// Drop a peer that answers nothing, not even an HTTP/2 PING, for twice as long; 0s never does
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    ping: Duration,
 }
 
 #[tokio::main]
@@ -64,8 +68,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
 
     let bus = Bus::new(BACKLOG);
     let (stop, stopped) = oneshot::channel::<()>();
-    let serve = Events::new(&bus, args.keepalive, args.immediate)
-        .serve(listener, async { stopped.await.unwrap_or_default() });
+    let serve =
+        Events::new(&bus, args.keepalive, args.immediate).serve(listener, args.ping, async {
+            stopped.await.unwrap_or_default()
+        });
     let server = tokio::spawn(serve);
 
     let mut lines = lines_of_stdin();

@@ -90,7 +90,7 @@ impl Subscriber {
     async fn new(bus: &Bus, keepalive: Duration) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let server = listener.local_addr()?;
-        tokio::spawn(Events::new(bus, keepalive, false).serve(listener, pending()));
+        tokio::spawn(Events::new(bus, keepalive, false).serve(listener, Duration::ZERO, pending()));
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);

@@ -1,0 +1,77 @@
+use std::time::{Duration, Instant};
+
+use tokio::{io::AsyncReadExt, net::TcpListener};
+
+use crate::process::{CLIENT, Process, server, within};
+
+fn client(addr: &str, args: &[&str]) -> Process {
+    let url = format!("http://{addr}");
+    Process::start(CLIENT, &[&["--connect", &url], args].concat())
+}
+
+#[tokio::test]
+async fn it_prints_each_event_with_the_time_since_the_last_one() {
+    let (mut server, addr) = server(&["--immediate"]).await;
+    let mut client = client(&addr, &[]);
+    let line = client.stdout.line().await;
+    assert!(line.ends_with(" s  keepalive"), "{line}");
+
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.type_line("backup finished").await;
+    let line = client.stdout.line().await;
+    let (since, event) = line.trim().split_once(" s  ").unwrap();
+    assert!(since.parse::<f64>().unwrap() >= 0.1, "{line}");
+    assert_eq!(event, r#"created 1 "backup finished""#);
+}
+
+#[tokio::test]
+async fn it_comes_back_when_the_server_does() {
+    let (mut first, addr) = server(&["--immediate"]).await;
+    let mut client = client(&addr, &[]);
+    client.stdout.line_with("keepalive").await;
+
+    first.kill().await;
+    client.stderr.line_with("back in").await;
+    let _second = server(&["--immediate", "--listen", &addr]).await;
+    client.stdout.line_with("keepalive").await;
+}
+
+#[tokio::test]
+async fn it_gives_up_on_a_server_that_falls_silent() {
+    let (_server, addr) = server(&["--keepalive", "0s"]).await;
+    let start = Instant::now();
+    let mut client = client(&addr, &["--give-up", "300ms"]);
+    for _ in 0..2 {
+        // Under load the first try may not even get through in time.
+        let line = client.stderr.line_with("back in").await;
+        assert!(line.contains("silent for 300ms"), "{line}");
+    }
+    // Two silences, and half a second at least in between.
+    assert!(start.elapsed() >= Duration::from_millis(300 + 500 + 300));
+}
+
+#[tokio::test]
+async fn it_gives_up_on_a_server_that_never_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let mut client = client(&addr, &["--give-up", "300ms"]);
+    let (mut connection, _) = within(listener.accept()).await.unwrap();
+    let line = client.stderr.line().await;
+    assert!(line.contains("silent for 300ms"), "{line}");
+
+    // It has let go of the connection too, not only of the stream.
+    let mut request = Vec::new();
+    within(connection.read_to_end(&mut request)).await.unwrap();
+}
+
+#[tokio::test]
+async fn keepalives_are_signs_of_life() {
+    let (_server, addr) = server(&["--keepalive", "200ms"]).await;
+    let mut client = client(&addr, &["--give-up", "2s"]);
+    for _ in 0..15 {
+        client.stdout.line_with("keepalive").await;
+    }
+    // Three seconds later it is still the first connection.
+    client.kill().await;
+    assert_eq!(client.stderr.rest().await, ["connected"]);
+}

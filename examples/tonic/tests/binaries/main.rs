@@ -1,0 +1,11 @@
+//! The binaries as a user runs them: real processes, real ports, real signals.
+
+mod bad_input;
+mod client;
+mod demo;
+mod grpc_web;
+mod process;
+mod server;
+#[cfg(unix)]
+mod stop;
+mod subscriber;

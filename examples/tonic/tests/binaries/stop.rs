@@ -1,0 +1,48 @@
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tokio::net::TcpStream;
+use tonic::Code;
+
+use crate::{process::server, subscriber::Subscriber};
+
+#[tokio::test]
+async fn sigterm_ends_the_streams_and_the_process() {
+    ends_all(Signal::SIGTERM).await;
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_streams_and_the_process() {
+    ends_all(Signal::SIGINT).await;
+}
+
+async fn ends_all(signal: Signal) {
+    let (mut server, addr) = server(&[]).await;
+    let mut subscriber = Subscriber::new(&addr).await;
+    server.send(signal);
+
+    let status = subscriber.next().await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert_eq!(status.message(), "the server is stopping");
+    assert!(server.ended().await.success());
+    let gone = server.stderr.line_with("subscriber gone").await;
+    assert!(
+        gone.ends_with(r#"reason="the server is stopping""#),
+        "{gone}"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_does_not_hold_up_the_end() {
+    let (mut server, addr) = server(&[]).await;
+    let _mute = TcpStream::connect(&addr).await.unwrap();
+    // Behind the mute one in the queue, so both are accepted.
+    let _subscriber = Subscriber::new(&addr).await;
+
+    let start = Instant::now();
+    server.send(Signal::SIGTERM);
+    assert!(server.ended().await.success());
+    // It takes half a second on an idle machine.
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
