@@ -95,7 +95,8 @@ impl<T: Timer> Silence<T> {
         }
     }
 
-    #[inline]
+    // Always: the one call costs a nanosecond at each poll that finds nothing.
+    #[inline(always)]
     #[track_caller]
     fn poll_lasted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (state, idle) = (self.state, self.idle());

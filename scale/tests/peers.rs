@@ -1,0 +1,212 @@
+//! What other crates do where `Keepalive` promises something: each line of the comparison in the
+//! README, seen by running it, with `Keepalive` beside it.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::response::{
+    IntoResponse, Sse,
+    sse::{Event, KeepAlive},
+};
+use futures::{FutureExt, Stream, StreamExt, stream};
+use heartbeat_stream::HeartbeatStream;
+use stream_keepalive::KeepaliveExt;
+use tokio::{
+    task::coop,
+    time::{Instant, advance, interval, interval_at, sleep, timeout},
+};
+
+const IDLE: Duration = Duration::from_secs(1);
+
+fn ours<S: Stream<Item = u32>>(inner: S, idle: Duration) -> impl Stream<Item = u32> {
+    inner.keepalive(idle, 0)
+}
+
+fn timeout_repeating<S: Stream<Item = u32>>(inner: S) -> impl Stream<Item = u32> {
+    let ticks = interval_at(Instant::now() + IDLE, IDLE);
+    tokio_stream::StreamExt::timeout_repeating(inner, ticks).map(|item| item.unwrap_or(0))
+}
+
+fn heartbeat<S: Stream<Item = u32> + Send>(inner: S) -> impl Stream<Item = u32> {
+    let ticks = interval_at(Instant::now() + IDLE, IDLE);
+    HeartbeatStream::new(inner, ticks).map(|either| either.left_or(0))
+}
+
+/// axum's Server-Sent Events, as the bytes that leave the server. A keepalive is `:\n\n`.
+fn axum<S>(inner: S, idle: Duration) -> impl Stream<Item = String> + Unpin
+where
+    S: Stream<Item = Result<Event, axum::Error>> + Send + 'static,
+{
+    let keep_alive = KeepAlive::new().interval(idle);
+    let response = Sse::new(inner).keep_alive(keep_alive).into_response();
+    response
+        .into_body()
+        .into_data_stream()
+        .map(|bytes| match bytes {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) => error.to_string(),
+        })
+}
+
+fn event() -> Result<Event, axum::Error> {
+    Ok(Event::default().data("x"))
+}
+
+fn failure() -> Result<Event, axum::Error> {
+    Err(axum::Error::new("broken"))
+}
+
+/// How many items a stream has at once, up to a hundred.
+fn at_once(mut stream: impl Stream + Unpin) -> usize {
+    (0..100)
+        .take_while(|_| stream.next().now_or_never().flatten().is_some())
+        .count()
+}
+
+trait LeftOr {
+    fn left_or(self, other: u32) -> u32;
+}
+
+impl<R> LeftOr for futures::future::Either<u32, R> {
+    fn left_or(self, other: u32) -> u32 {
+        match self {
+            Self::Left(item) => item,
+            Self::Right(_) => other,
+        }
+    }
+}
+
+/// Looks through a backlog and finds nothing in it: it spends the task's whole budget at each poll.
+struct Filtered;
+
+impl Stream for Filtered {
+    type Item = u32;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<u32>> {
+        while let Poll::Ready(budget) = coop::poll_proceed(cx) {
+            budget.made_progress();
+        }
+        Poll::Pending
+    }
+}
+
+/// Whether a stream says something within two periods and a half, in real time.
+async fn speaks(stream: impl Stream) -> bool {
+    let mut stream = std::pin::pin!(stream);
+    timeout(IDLE * 5 / 2, stream.next()).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_ten_missed_periods_there_is_one_keepalive_and_elsewhere_there_are_ten() {
+    async fn missed(stream: impl Stream) -> usize {
+        let mut stream = Box::pin(stream);
+        assert!(stream.next().now_or_never().is_none());
+        advance(IDLE * 10 + IDLE / 2).await;
+        at_once(stream)
+    }
+    assert_eq!(missed(ours(stream::pending(), IDLE)).await, 1);
+    assert_eq!(missed(axum(stream::pending(), IDLE)).await, 1);
+    assert_eq!(missed(timeout_repeating(stream::pending())).await, 10);
+    assert_eq!(missed(heartbeat(stream::pending())).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_period_counts_from_the_last_item_and_in_heartbeat_stream_from_the_grid() {
+    async fn after_an_item(
+        wrap: impl FnOnce(Pin<Box<dyn Stream<Item = u32> + Send>>) -> Pin<Box<dyn Stream<Item = u32>>>,
+    ) -> Duration {
+        let item = stream::once(sleep(IDLE * 3 / 4).map(|()| 1));
+        let mut stream = wrap(Box::pin(item.chain(stream::pending())));
+        assert_eq!(stream.next().await, Some(1));
+        let start = Instant::now();
+        assert_eq!(stream.next().await, Some(0));
+        start.elapsed()
+    }
+    assert_eq!(after_an_item(|s| Box::pin(ours(s, IDLE))).await, IDLE);
+    assert_eq!(
+        after_an_item(|s| Box::pin(timeout_repeating(s))).await,
+        IDLE
+    );
+    assert_eq!(after_an_item(|s| Box::pin(heartbeat(s))).await, IDLE / 4);
+}
+
+#[tokio::test]
+async fn a_source_that_spends_the_budget_silences_the_others() {
+    let spawned = [
+        tokio::spawn(speaks(ours(Filtered, IDLE))),
+        tokio::spawn(speaks(axum(Filtered.map(|_| event()), IDLE))),
+        tokio::spawn(speaks(timeout_repeating(Filtered))),
+        tokio::spawn(speaks(heartbeat(Filtered))),
+    ];
+    let mut spoke = Vec::new();
+    for task in spawned {
+        spoke.push(task.await.unwrap());
+    }
+    assert_eq!(spoke, [true, false, false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn zero_turns_it_off_and_floods_axum() {
+    assert_eq!(
+        at_once(Box::pin(ours(stream::pending(), Duration::ZERO))),
+        0
+    );
+    let mut flooded = axum(stream::pending(), Duration::ZERO);
+    let start = Instant::now();
+    for _ in 0..1_000 {
+        assert_eq!(flooded.next().await.as_deref(), Some(":\n\n"));
+    }
+    assert!(start.elapsed() <= Duration::from_millis(1_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_duration_never_fires_and_panics_in_axum() {
+    let one = stream::once(async { 1 });
+    let mut endless = Box::pin(ours(one.chain(stream::pending()), Duration::MAX));
+    assert_eq!(endless.next().await, Some(1));
+    assert!(endless.next().now_or_never().is_none());
+
+    let one = stream::once(async { event() });
+    let mut axum = axum(one, Duration::MAX);
+    assert!(AssertUnwindSafe(axum.next()).catch_unwind().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_a_sign_of_life_but_not_to_axum() {
+    let failing = || stream::once(sleep(IDLE * 3 / 4).map(|()| failure())).chain(stream::pending());
+    let start = Instant::now();
+    let mut ours = Box::pin(failing().keepalive_with(IDLE, event));
+    assert!(ours.next().await.unwrap().is_err());
+    assert!(ours.next().await.unwrap().is_ok());
+    assert_eq!(start.elapsed(), IDLE * 7 / 4);
+
+    let start = Instant::now();
+    let mut axum = axum(failing(), IDLE);
+    assert_ne!(axum.next().await.as_deref(), Some(":\n\n"));
+    assert_eq!(axum.next().await.as_deref(), Some(":\n\n"));
+    assert_eq!(start.elapsed(), IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_end_there_is_nothing_but_a_keepalive_in_axum() {
+    let mut ours = Box::pin(ours(stream::empty(), IDLE));
+    let mut axum = axum(stream::empty(), IDLE);
+    assert_eq!(ours.next().await, None);
+    assert_eq!(axum.next().await, None);
+    assert_eq!(timeout(IDLE * 2, ours.next()).await, Ok(None));
+    let late = timeout(IDLE * 2, axum.next()).await;
+    assert_eq!(late, Ok(Some(":\n\n".to_owned())));
+}
+
+#[test]
+fn it_is_made_outside_of_a_runtime_where_the_others_panic() {
+    let made = |make: fn()| catch_unwind(make).is_ok();
+    assert!(made(|| drop(ours(stream::pending(), IDLE))));
+    assert!(!made(|| drop(axum(stream::pending(), IDLE))));
+    // The other two are given a timer, and it is that which panics.
+    assert!(!made(|| drop(interval(IDLE))));
+}
