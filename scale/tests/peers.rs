@@ -163,6 +163,11 @@ async fn zero_turns_it_off_and_floods_axum() {
     assert!(start.elapsed() <= Duration::from_millis(1_000));
 }
 
+#[tokio::test]
+async fn zero_panics_where_an_interval_is_taken() {
+    assert!(catch_unwind(|| interval(Duration::ZERO)).is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_longest_duration_never_fires_and_panics_in_axum() {
     let one = stream::once(async { 1 });
@@ -192,9 +197,20 @@ async fn an_error_is_a_sign_of_life_but_not_to_axum() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_end_there_is_nothing_but_a_keepalive_in_axum() {
-    let mut ours = Box::pin(ours(stream::empty(), IDLE));
-    let mut axum = axum(stream::empty(), IDLE);
+async fn polled_after_the_end_there_is_nothing_but_a_keepalive_in_axum() {
+    /// Ends once. Whoever polls it again finds that it is pending.
+    fn unfused<T>() -> impl Stream<Item = T> {
+        let mut polls = 0;
+        stream::poll_fn(move |_| {
+            polls += 1;
+            match polls {
+                1 => Poll::Ready(None),
+                _ => Poll::Pending,
+            }
+        })
+    }
+    let mut ours = Box::pin(ours(unfused(), IDLE));
+    let mut axum = axum(unfused(), IDLE);
     assert_eq!(ours.next().await, None);
     assert_eq!(axum.next().await, None);
     assert_eq!(timeout(IDLE * 2, ours.next()).await, Ok(None));
