@@ -84,9 +84,9 @@ impl Timer for TokioTimer {
         let now = Instant::now();
         self.deadline = now.checked_add(after);
         match (&self.sleep, self.deadline) {
-            // It fires in time. Moving it at each silence would cost more than all the rest.
-            (Some(sleep), Some(deadline))
-                if sleep.deadline() <= deadline && !sleep.is_elapsed() => {}
+            // It fires in time, or has fired and is moved when polled. Moving it at each silence would
+            // cost more than all the rest.
+            (Some(sleep), Some(deadline)) if sleep.deadline() <= deadline => {}
             (_, Some(deadline)) => self.sleep_until(deadline, now),
             (_, None) => {}
         }
@@ -94,14 +94,13 @@ impl Timer for TokioTimer {
 
     #[inline]
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (Some(deadline), Some(sleep)) = (self.deadline, &self.sleep) else {
-            return Poll::Pending;
-        };
         // It will wake this task: another poll would change nothing, and cost three times as much.
-        if !sleep.is_elapsed() && self.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            return Poll::Pending;
+        if let (Some(sleep), Some(waker)) = (&self.sleep, &self.waker) {
+            if !sleep.is_elapsed() && waker.will_wake(cx.waker()) {
+                return Poll::Pending;
+            }
         }
-        self.poll_sleep(deadline, cx)
+        self.poll_sleep(cx)
     }
 }
 
@@ -125,8 +124,8 @@ impl TokioTimer {
         }
     }
 
-    fn poll_sleep(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(sleep) = &mut self.sleep {
+    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let (Some(deadline), Some(sleep)) = (self.deadline, &mut self.sleep) {
             // Unconstrained: with the task's cooperative budget spent, a `Sleep` says that it is
             // pending without registering the waker, and an inner stream that always spends the
             // budget would keep the timer from expiring.
