@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use tokio::{io::AsyncReadExt, net::TcpListener};
+use tokio::{io::AsyncReadExt, net::TcpListener, time::sleep};
 
 use crate::process::{CLIENT, Process, server, within};
 
@@ -12,16 +12,29 @@ fn client(addr: &str, args: &[&str]) -> Process {
 #[tokio::test]
 async fn it_prints_each_event_with_the_time_since_the_last_one() {
     let (mut server, addr) = server(&["--immediate"]).await;
+    let start = Instant::now();
     let mut client = client(&addr, &[]);
-    let line = client.stdout.line().await;
-    assert!(line.ends_with(" s  keepalive"), "{line}");
+    let mut sum = printed(&mut client, "keepalive").await;
 
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let pause = Duration::from_millis(500);
+    sleep(pause).await;
+    server.type_line("backup started").await;
+    let since = printed(&mut client, r#"created 1 "backup started""#).await;
+    assert!(since >= pause, "{since:?}");
+    sum += since;
+
     server.type_line("backup finished").await;
+    sum += printed(&mut client, r#"created 2 "backup finished""#).await;
+    // No time is told twice.
+    assert!(sum <= start.elapsed(), "{sum:?}");
+}
+
+/// Expects that event, and returns the time beside it.
+async fn printed(client: &mut Process, event: &str) -> Duration {
     let line = client.stdout.line().await;
-    let (since, event) = line.trim().split_once(" s  ").unwrap();
-    assert!(since.parse::<f64>().unwrap() >= 0.1, "{line}");
-    assert_eq!(event, r#"created 1 "backup finished""#);
+    let (since, text) = line.trim().split_once(" s  ").expect(&line);
+    assert_eq!(text, event);
+    Duration::from_secs_f64(since.parse().unwrap())
 }
 
 #[tokio::test]
