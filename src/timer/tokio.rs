@@ -14,7 +14,7 @@ use {
     std::{boxed::Box, future::Future},
 };
 
-/// The default [`Timer`]: Tokio's, with a resolution of one millisecond.
+/// The default [`Timer`](crate::Timer): Tokio's, with a resolution of one millisecond.
 ///
 /// It needs the feature `tokio`, which is on by default. It allocates once, when it is armed for
 /// the first time, and follows Tokio's paused clock in tests.
