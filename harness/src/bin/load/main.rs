@@ -1,0 +1,187 @@
+//! Many silent subscribers of one server, behind nginx: shows that none of them is dropped, and what
+//! they cost the server.
+
+mod subscriber;
+mod usage;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use futures::future::try_join_all;
+use harness::{
+    nginx::{self, Front},
+    server::Server,
+};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic_events::{cli, proto::v1::backrest_client::BackrestClient};
+
+use crate::{
+    subscriber::{End, Report, watch},
+    usage::Usage,
+};
+
+/// How long nginx lets a stream be silent.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Fewer than nginx lets a client open on one connection, which is 128.
+const STREAMS_PER_CONNECTION: usize = 100;
+
+/// Files that a process has open besides its streams.
+const OTHER_FILES: usize = 64;
+
+/// Keeps many silent subscribers behind nginx, which cuts a stream after 10 silent seconds.
+#[derive(Parser)]
+struct Args {
+    /// How many subscribers
+    #[arg(value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    subscribers: u32,
+
+    /// Send a keepalive after each silence of this length
+    #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = humantime::parse_duration)]
+    keepalive: Duration,
+
+    /// Be silent for this long, and then send one event to all
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    silence: Duration,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    cli::exit_code(run(cli::parse()).await)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let count = args.subscribers as usize;
+    let connections = count.div_ceil(STREAMS_PER_CONNECTION);
+    // nginx has the most of all three: it is connected to clients, and once for each stream to the
+    // server.
+    let files = count + connections + OTHER_FILES;
+    allow_open_files(files)?;
+
+    let keepalive = humantime::format_duration(args.keepalive).to_string();
+    let silence = humantime::format_duration(args.silence);
+    println!(
+        "{count} subscribers behind nginx, which cuts a stream after {} silent seconds; \
+         a keepalive every {keepalive}; one event after {silence}",
+        TIMEOUT.as_secs()
+    );
+    let mut server = Server::start(&["--keepalive", &keepalive]).await?;
+    let location = format!(
+        "grpc_pass grpc://{}; grpc_read_timeout {}s;",
+        server.addr,
+        TIMEOUT.as_secs()
+    );
+    let nginx = nginx::start(Front::Http2, files, &location).await?;
+    let url = format!("http://{}", nginx.addr);
+    let id = server.id().context("the server has ended")?;
+    let before = Usage::of(id)?;
+
+    let start = Instant::now();
+    let sizes = (0..connections)
+        .map(|connection| STREAMS_PER_CONNECTION.min(count - connection * STREAMS_PER_CONNECTION));
+    let watchers = try_join_all(sizes.map(|size| subscribe(&url, size))).await?;
+    let watchers: Vec<_> = watchers.into_iter().flatten().collect();
+    println!("subscribed      {:.1} s", start.elapsed().as_secs_f32());
+
+    let subscribed = Usage::of(id)?;
+    sleep(args.silence).await;
+    let after = Usage::of(id)?;
+
+    server.type_line("backup finished").await?;
+    let sent = Instant::now();
+    let mut reports = Vec::with_capacity(count);
+    for watcher in watchers {
+        // Nobody waits longer than a proxy would; who has nothing by then has missed it.
+        match timeout_at(sent + TIMEOUT, watcher).await {
+            Ok(report) => reports.push(report?),
+            Err(_) => reports.push(Report::missed()),
+        }
+    }
+
+    let ended = |end: fn(&End) -> bool| reports.iter().filter(|report| end(&report.end)).count();
+    let dropped = ended(|end| matches!(end, End::Dropped(_)));
+    let missed = ended(|end| matches!(end, End::Missed));
+    let keepalives = || reports.iter().map(|report| report.keepalives);
+    let fewest = keepalives().min().unwrap_or_default();
+    let most = keepalives().max().unwrap_or_default();
+    let longest = reports.iter().map(|report| report.longest_gap).max();
+    let longest = longest.unwrap_or_default();
+    println!("dropped         {dropped}");
+    println!("keepalives      {fewest} to {most} each");
+    println!("longest gap     {:.2} s", longest.as_secs_f32());
+    match reports.iter().filter_map(Report::event_at).max() {
+        Some(last) => println!(
+            "event           reached {}, the last after {} ms",
+            count - dropped - missed,
+            (last - sent).as_millis()
+        ),
+        None => println!("event           reached nobody"),
+    }
+    let cpu = after.cpu - subscribed.cpu;
+    println!(
+        "server's CPU    {:.1} % of a core; {:.1} µs a subscriber and second",
+        100.0 * cpu.as_secs_f64() / args.silence.as_secs_f64(),
+        1e6 * cpu.as_secs_f64() / args.silence.as_secs_f64() / count as f64
+    );
+    println!(
+        "server's memory {:.1} MiB; {:.1} KiB a subscriber",
+        after.memory as f64 / 1024.0 / 1024.0,
+        after.memory.saturating_sub(before.memory) as f64 / 1024.0 / count as f64
+    );
+
+    if let Some(End::Dropped(reason)) = reports
+        .iter()
+        .map(|report| &report.end)
+        .find(|end| matches!(end, End::Dropped(_)))
+    {
+        anyhow::bail!("{dropped} of {count} were dropped: {reason}");
+    }
+    ensure!(missed == 0, "{missed} of {count} missed the event");
+    ensure!(
+        longest <= TIMEOUT,
+        "a subscriber heard nothing for longer than nginx puts up with"
+    );
+    // One may be under way at the end.
+    let due = (args.silence.as_millis() / args.keepalive.as_millis().max(1)).saturating_sub(1);
+    ensure!(
+        u128::from(fewest) >= due,
+        "{due} keepalives were due, and a subscriber got {fewest}"
+    );
+    Ok(())
+}
+
+/// Opens that many streams on a connection of their own.
+async fn subscribe(
+    url: &str,
+    count: usize,
+) -> anyhow::Result<Vec<tokio::task::JoinHandle<Report>>> {
+    let mut client = BackrestClient::connect(url.to_owned())
+        .await
+        .context("cannot connect to nginx")?;
+    let mut watchers = Vec::with_capacity(count);
+    for _ in 0..count {
+        let response = client
+            .get_operation_events(())
+            .await
+            .context("cannot subscribe")?;
+        watchers.push(tokio::spawn(watch(response.into_inner())));
+    }
+    Ok(watchers)
+}
+
+/// Lets this process, and those that it starts, open that many files.
+fn allow_open_files(needed: usize) -> anyhow::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let needed = needed as u64;
+    ensure!(
+        needed <= hard,
+        "one process has to open {needed} files, and may open {hard}: \
+         raise the hard limit (ulimit -Hn, as root) or take fewer subscribers"
+    );
+    if needed > soft {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! A client that vanishes is noticed: its stream is dropped, and the count goes back to zero.
+
+use std::time::Duration;
+
+use harness::{
+    example,
+    nginx::{self, Front},
+    process::{self, PATIENCE},
+    proxy::Proxy,
+    server::Server,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tonic::Streaming;
+use tonic_events::proto::v1::{OperationEvent, backrest_client::BackrestClient};
+
+async fn server(ping: &str) -> Server {
+    let args = ["--keepalive", "200ms", "--ping", ping];
+    Server::start_logged(&args).await.unwrap()
+}
+
+async fn grpc_proxy(server: &Server) -> Proxy {
+    let location = format!("grpc_pass grpc://{};", server.addr);
+    nginx::start(Front::Http2, 64, &location).await.unwrap()
+}
+
+async fn subscriber(nginx: &Proxy) -> Streaming<OperationEvent> {
+    let url = format!("http://{}", nginx.addr);
+    let mut client = BackrestClient::connect(url).await.unwrap();
+    let mut events = client.get_operation_events(()).await.unwrap().into_inner();
+    events.message().await.unwrap().expect("no keepalive");
+    events
+}
+
+/// Expects that nobody is left within `patience`.
+async fn expect_gone(server: &mut Server, patience: Duration) {
+    let gone = timeout(patience, server.log_line_with("subscriber gone")).await;
+    let gone = gone.expect("it is not noticed").unwrap();
+    assert!(gone.contains("open=0"), "{gone}");
+}
+
+async fn expect_still_there(server: &mut Server, patience: Duration) {
+    let gone = timeout(patience, server.log_line_with("subscriber gone")).await;
+    assert!(gone.is_err(), "{gone:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs nginx: run scripts/install-test-tools"]
+async fn a_client_that_is_killed_is_noticed_through_nginx_without_a_ping() {
+    let mut server = server("0s").await;
+    let nginx = grpc_proxy(&server).await;
+    let mut command = process::quiet(example::binary("client").await.unwrap());
+    command.args(["--connect", &format!("http://{}", nginx.addr)]);
+    let mut client = process::start(&mut command).unwrap();
+    let opened = timeout(PATIENCE, server.log_line_with("subscriber opened")).await;
+    opened.expect("it does not subscribe").unwrap();
+
+    client.kill().await.unwrap();
+    expect_gone(&mut server, PATIENCE).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nginx: run scripts/install-test-tools"]
+async fn a_proxy_that_falls_silent_does_not_answer_a_ping() {
+    let mut server = server("500ms").await;
+    let nginx = grpc_proxy(&server).await;
+    let _subscriber = subscriber(&nginx).await;
+    nginx.freeze().unwrap();
+    expect_gone(&mut server, PATIENCE).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nginx: run scripts/install-test-tools"]
+async fn a_ping_spares_a_connection_that_works() {
+    let mut server = server("500ms").await;
+    let nginx = grpc_proxy(&server).await;
+    let _subscriber = subscriber(&nginx).await;
+    expect_still_there(&mut server, Duration::from_secs(3)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nginx: run scripts/install-test-tools"]
+async fn writing_keepalives_alone_does_not_notice_a_proxy_that_falls_silent() {
+    let mut server = server("0s").await;
+    let nginx = grpc_proxy(&server).await;
+    let _subscriber = subscriber(&nginx).await;
+    nginx.freeze().unwrap();
+    // Its kernel goes on to acknowledge what nobody reads.
+    expect_still_there(&mut server, Duration::from_secs(3)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nginx: run scripts/install-test-tools"]
+async fn over_http_1_there_is_no_ping_to_notice_it() {
+    let mut server = server("500ms").await;
+    let location = format!("proxy_pass http://{}; proxy_http_version 1.1;", server.addr);
+    let nginx = nginx::start(Front::Http1, 64, &location).await.unwrap();
+    let mut browser = TcpStream::connect(nginx.addr).await.unwrap();
+    let call = b"POST /v1.Backrest/GetOperationEvents HTTP/1.1\r\n\
+        host: localhost\r\n\
+        content-type: application/grpc-web+proto\r\n\
+        content-length: 5\r\n\
+        \r\n\
+        \0\0\0\0\0";
+    browser.write_all(call).await.unwrap();
+    timeout(PATIENCE, browser.read_u8()).await.unwrap().unwrap();
+    nginx.freeze().unwrap();
+    expect_still_there(&mut server, Duration::from_secs(3)).await;
+}
