@@ -1,11 +1,16 @@
 //! What many idle streams cost: `cargo run --release -p scale -- 1000000`
 
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use humantime::Duration;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 mod contender;
 mod measure;
@@ -38,9 +43,9 @@ struct Args {
     /// Measure only this.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = What::value_variants().to_vec())]
     what: Vec<What>,
-    /// Print the figures as JSON too.
-    #[arg(long)]
-    json: bool,
+    /// Write the figures to this file too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     /// Measure one contender in this process, and print what is found as JSON.
     #[arg(long, hide = true)]
     child: bool,
@@ -73,19 +78,26 @@ fn main() -> Result<()> {
         "{} idle streams on two worker threads, idle {}, opened over {}",
         args.streams, args.idle, args.open_over
     );
+    let mut found = Vec::new();
     if args.what.contains(&What::Cost) {
-        costs(&args)?;
+        costs(&args, &mut found)?;
     }
     if args.what.contains(&What::Lateness) {
-        latenesses(&args)?;
+        latenesses(&args, &mut found)?;
     }
     if args.what.contains(&What::Burst) {
-        bursts(&args)?;
+        bursts(&args, &mut found)?;
+    }
+    if let Some(file) = &args.json {
+        let plan = format!("idle {}, opened over {}", args.idle, args.open_over);
+        let all = json!({ "streams": args.streams, "plan": plan, "found": found });
+        fs::write(file, serde_json::to_string_pretty(&all)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }
 
-fn costs(args: &Args) -> Result<()> {
+fn costs(args: &Args, found: &mut Vec<Value>) -> Result<()> {
     let mut rounds = Vec::new();
     for _ in 0..args.rounds {
         for &contender in &args.only {
@@ -115,12 +127,12 @@ fn costs(args: &Args) -> Result<()> {
             best.due,
             best.sent
         );
-        print_json(args, contender, best)?;
+        found.push(json!({ "what": "cost", "contender": name(contender), "figures": best }));
     }
     Ok(())
 }
 
-fn latenesses(args: &Args) -> Result<()> {
+fn latenesses(args: &Args, found: &mut Vec<Value>) -> Result<()> {
     println!(
         "\n{:18} {:>8} {:>8} {:>8} {:>8} {:>8}",
         "late by, ms", "p50", "p99", "p99.9", "max", "early"
@@ -136,7 +148,7 @@ fn latenesses(args: &Args) -> Result<()> {
             late.max,
             late.early
         );
-        print_json(args, contender, &late)?;
+        found.push(json!({ "what": "lateness", "contender": name(contender), "figures": late }));
     }
     if args.only.iter().any(|contender| {
         !matches!(
@@ -149,14 +161,14 @@ fn latenesses(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn bursts(args: &Args) -> Result<()> {
+fn bursts(args: &Args, found: &mut Vec<Value>) -> Result<()> {
     println!(
         "\nall opened within one second: keepalives in the fullest 100 ms, and their lateness"
     );
     for (label, vary) in [("the same idle", "0"), ("idle varied by 25 %", "0.25")] {
         let late = measure::<Lateness>(args, Contender::Keepalive, What::Burst, &["--vary", vary])?;
         println!("{label:20} {:>8}   p99.9 {:.2} ms", late.peak, late.p999);
-        print_json(args, Contender::Keepalive, &late)?;
+        found.push(json!({ "what": "burst", "contender": label, "figures": late }));
     }
     Ok(())
 }
@@ -207,16 +219,6 @@ fn child(args: &Args) -> Result<()> {
         What::Lateness | What::Burst => {
             serde_json::to_writer(std::io::stdout(), &measure::lateness(args.only[0], plan)?)?
         }
-    }
-    Ok(())
-}
-
-fn print_json(args: &Args, contender: Contender, figures: &impl Serialize) -> Result<()> {
-    if args.json {
-        println!(
-            "{}",
-            serde_json::json!({ "contender": name(contender), "figures": figures })
-        );
     }
     Ok(())
 }
