@@ -144,7 +144,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
         "a subscriber heard nothing for longer than nginx puts up with"
     );
     // One may be under way at the end.
-    let due = (args.silence.as_millis() / args.keepalive.as_millis().max(1)).saturating_sub(1);
+    let due = args
+        .silence
+        .as_millis()
+        .checked_div(args.keepalive.as_millis());
+    let due = due.unwrap_or_default().saturating_sub(1);
     ensure!(
         u128::from(fewest) >= due,
         "{due} keepalives were due, and a subscriber got {fewest}"
