@@ -1,5 +1,7 @@
 #![doc = include_str!("../../../docs/recipes.md")]
 
+#[doc = include_str!("../../../docs/migrating.md")]
+pub mod migrating {}
 pub mod ndjson;
 pub mod resume;
 pub mod websocket;
