@@ -1,4 +1,4 @@
-//! The subject: the server of the tonic example, as its own process.
+//! The subject: the server of an example, as its own process.
 
 use std::{net::SocketAddr, process::Stdio};
 
@@ -37,8 +37,14 @@ impl Server {
 
     async fn start_with(args: &[&str], stderr: Stdio) -> anyhow::Result<Self> {
         let mut command = Command::new(example::binary("server").await?);
-        command.args(args).stdin(Stdio::piped());
-        let mut child = process::start(command.stdout(Stdio::piped()).stderr(stderr))?;
+        command.args(args);
+        Self::spawn(command, stderr).await
+    }
+
+    /// Starts any server that prints where it listens, and takes lines.
+    pub async fn spawn(mut command: Command, stderr: Stdio) -> anyhow::Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = process::start(command.stderr(stderr))?;
         let stdin = child.stdin.take().context("no stdin")?;
         let stdout = child.stdout.take().context("no stdout")?;
         let mut stdout = BufReader::new(stdout).lines();
@@ -69,6 +75,11 @@ impl Server {
                 return Ok(line);
             }
         }
+    }
+
+    /// Kills it, as a crash would.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
     }
 
     pub fn id(&self) -> Option<u32> {

@@ -93,8 +93,8 @@ impl Setup {
                 nginx::start(Front::Http1, 64, &http1(&more)).await
             }
             Self::NginxDefaults => nginx::start(Front::Http1, 64, &http1(buffered)).await,
-            Self::HaproxyHttp2 => haproxy::start(server, " proto h2", silence).await,
-            Self::HaproxyHttp1 => haproxy::start(server, "", silence).await,
+            Self::HaproxyHttp2 => haproxy::start(&[server], " proto h2", silence).await,
+            Self::HaproxyHttp1 => haproxy::start(&[server], "", silence).await,
             Self::Envoy => envoy::start(server, silence, Duration::ZERO).await,
             Self::EnvoyWhole => envoy::start(server, Duration::ZERO, silence).await,
             Self::Caddy => caddy::start(server, silence).await,

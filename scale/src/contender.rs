@@ -5,17 +5,22 @@ use std::time::Duration;
 use clap::ValueEnum;
 use futures::{Stream, StreamExt, future::Either, stream};
 use heartbeat_stream::HeartbeatStream;
-use stream_keepalive::KeepaliveExt;
+use shared_timer::SharedTimers;
+use stream_keepalive::{Keepalive, KeepaliveExt, Repeat};
 use tokio::time::{Instant, interval_at};
 
 #[path = "../../benches/peers/mod.rs"]
 mod peers;
+#[path = "../../examples/shared_timer/timer.rs"]
+mod shared_timer;
 
 pub type Item = u64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Contender {
     Keepalive,
+    /// `Keepalive` with the timer of `examples/shared_timer`.
+    SharedTimer,
     Rearm,
     TimeoutRepeating,
     Select,
@@ -37,6 +42,17 @@ impl Contender {
         let ticks = |idle| interval_at(Instant::now() + idle, idle);
         match self {
             Self::Keepalive => subject.run(move |idle| silent().keepalive(idle, 0)).await,
+            Self::SharedTimer => {
+                let timers = SharedTimers::new();
+                let driver = tokio::spawn(timers.clone().drive());
+                let output = subject
+                    .run(move |idle| {
+                        Keepalive::with_timer(silent(), idle, Repeat(0), timers.timer())
+                    })
+                    .await;
+                driver.abort();
+                output
+            }
             Self::Rearm => {
                 subject
                     .run(move |idle| peers::rearm(silent(), idle, 0))

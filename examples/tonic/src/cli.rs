@@ -1,8 +1,13 @@
 //! What the binaries share at the edges: one line for each thing that goes wrong, no backtrace.
 
-use std::process::{ExitCode, exit};
+use std::{
+    io::{self, BufRead},
+    process::{ExitCode, exit},
+    thread,
+};
 
 use clap::Parser;
+use tokio::sync::mpsc;
 
 /// Parses the command line. What is wrong with it takes one line, and exit code 2.
 pub fn parse<T: Parser>() -> T {
@@ -27,4 +32,19 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Lines as they come. The end of standard input ends nothing: the server goes on without it.
+pub fn lines_of_stdin() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(1);
+    // Not Tokio's stdin: its blocking read would hold up the exit.
+    thread::spawn(move || {
+        for line in io::stdin().lock().split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+            if sender.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
 }

@@ -2,21 +2,16 @@
 
 use std::{
     future::Future,
-    io::{self, BufRead, IsTerminal},
+    io::{self, IsTerminal},
     net::SocketAddr,
     pin::pin,
     process::ExitCode,
-    thread,
     time::Duration,
 };
 
 use anyhow::Context;
 use clap::Parser;
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 use tonic_events::{
     cli,
     events::{Bus, Events},
@@ -74,7 +69,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         });
     let server = tokio::spawn(serve);
 
-    let mut lines = lines_of_stdin();
+    let mut lines = cli::lines_of_stdin();
     let mut ids = 1..;
     loop {
         tokio::select! {
@@ -95,21 +90,6 @@ async fn run(args: Args) -> anyhow::Result<()> {
         Ok(ended) => Ok(ended??),
         Err(_) => Ok(()),
     }
-}
-
-/// Lines as they come. The end of standard input ends nothing: the server goes on without it.
-fn lines_of_stdin() -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel(1);
-    // Not Tokio's stdin: its blocking read would hold up the exit.
-    thread::spawn(move || {
-        for line in io::stdin().lock().split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
-            if sender.blocking_send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
 }
 
 /// Ready at Ctrl-C or SIGTERM, whichever comes first after this call.

@@ -1,0 +1,139 @@
+//! The event RPC of `tonic-events` beyond one machine: every server passes on what goes over one NATS
+//! subject, so it does not matter which of them a client finds.
+
+use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use async_nats::{Client, ServerAddr, Subscriber};
+use clap::Parser;
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use prost::Message;
+use stream_keepalive::KeepaliveExt;
+use tokio::{net::TcpListener, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Response, Status, async_trait,
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_events::{
+    cli,
+    proto::v1::{
+        OperationEvent,
+        backrest_server::{Backrest, BackrestServer},
+    },
+};
+
+/// How long the broker may take to answer a new subscriber.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Streams what goes over a NATS subject to every subscriber, and each line of standard input to the subject.
+#[derive(Parser)]
+struct Args {
+    /// The broker
+    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
+    nats: ServerAddr,
+
+    /// Where events go and come from
+    #[arg(long, default_value = "operations")]
+    subject: String,
+
+    /// Listen here; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+
+    /// Send an empty event after each silence of this length; 0s never does
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    keepalive: Duration,
+
+    /// Take the broker for dead after a silence of this length; 0s never does
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    give_up: Duration,
+}
+
+struct Events {
+    nats: Client,
+    args: Args,
+}
+
+#[async_trait]
+impl Backrest for Events {
+    type GetOperationEventsStream = BoxStream<'static, Result<OperationEvent, Status>>;
+
+    async fn get_operation_events(
+        &self,
+        _: Request<()>,
+    ) -> Result<Response<Self::GetOperationEventsStream>, Status> {
+        let events = timeout(PATIENCE, self.subscribe()).await;
+        let events = events
+            .map_err(|_| Status::unavailable("the broker does not answer"))?
+            .map_err(|error| Status::unavailable(format!("the broker: {error}")))?;
+        let events = events
+            .map(|message| {
+                let event = OperationEvent::decode(message.payload);
+                event.map_err(|error| Status::data_loss(error.to_string()))
+            })
+            // Below the keepalive, or that would make a dead broker look well for ever.
+            .idle_timeout_with(self.args.give_up, || {
+                Err(Status::unavailable("the broker has fallen silent"))
+            })
+            .keepalive(self.args.keepalive, Ok(OperationEvent::keep_alive()));
+        Ok(Response::new(events.boxed()))
+    }
+}
+
+impl Events {
+    /// Subscribes, and waits until that has been sent.
+    async fn subscribe(&self) -> Result<Subscriber, async_nats::Error> {
+        let events = self.nats.subscribe(self.args.subject.clone()).await?;
+        self.nats.flush().await?;
+        Ok(events)
+    }
+}
+
+/// Publishes each line of standard input, as a created operation.
+async fn publish(nats: Client, subject: String, keepalive: Duration) -> anyhow::Result<()> {
+    let lines = ReceiverStream::new(cli::lines_of_stdin()).chain(stream::pending());
+    let events = lines
+        .zip(stream::iter(1..))
+        .map(|(line, id)| OperationEvent::created(id, line))
+        // Into the subject too: so it is never silent, and a broker that is, is dead.
+        .keepalive(keepalive, OperationEvent::keep_alive());
+    let mut events = pin!(events);
+    while let Some(event) = events.next().await {
+        nats.publish(subject.clone(), event.encode_to_vec().into())
+            .await?;
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    cli::exit_code(run(cli::parse()).await)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let nats = async_nats::connect(&args.nats).await.with_context(|| {
+        format!(
+            "cannot reach the broker at {}:{}",
+            args.nats.host(),
+            args.nats.port()
+        )
+    })?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    println!("listening on {}", listener.local_addr()?);
+
+    let publish = publish(nats.clone(), args.subject.clone(), args.keepalive);
+    let serve = Server::builder()
+        .add_service(BackrestServer::new(Events { nats, args }))
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+    tokio::select! {
+        ended = serve => Ok(ended?),
+        ended = publish => ended,
+        ended = tokio::signal::ctrl_c() => Ok(ended?),
+    }
+}
