@@ -17,11 +17,12 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, Stream, stream::FusedStream};
+use futures::{FutureExt, Stream, future::join_all, stream::FusedStream};
 use proptest::{
     collection::vec,
     prelude::*,
     sample::select,
+    strategy::ValueTree,
     test_runner::{FileFailurePersistence, TestRunner},
 };
 use stream_keepalive::{Fill, IdleTimeout, Keepalive, Timer};
@@ -29,7 +30,7 @@ use stream_keepalive::{Fill, IdleTimeout, Keepalive, Timer};
 #[cfg(feature = "tokio")]
 use common::clock::PausedTokio;
 use common::{
-    clock::{ByHand, Clock},
+    clock::{Bare, ByHand, Clock, Real, Runtime, Smol},
     source::{Remote, Source, source},
 };
 
@@ -451,6 +452,33 @@ async fn run<C: Clock>(clock: &C, schedule: &Schedule, touched: impl Fn() -> usi
     }
 }
 
+/// The schedule on a clock that nobody can stop: what is one millisecond becomes one `UNIT`, and all that is due
+/// falls between two steps.
+fn in_units(mut schedule: Schedule) -> Schedule {
+    let units = |time: Duration| match time.as_millis() {
+        ms @ ..1000 => UNIT * ms as u32,
+        _ => UNIT * 3,
+    };
+    let idle = |time: &mut Duration| {
+        if (1..1000).contains(&time.as_millis()) {
+            *time = units(*time) + UNIT / 2;
+        }
+    };
+    for layer in &mut schedule.layers {
+        idle(&mut layer.idle);
+    }
+    for step in &mut schedule.steps {
+        match step {
+            Step::Pass(time) => *time = units(*time),
+            Step::SetIdle(_, time) => idle(time),
+            Step::Send(_) | Step::End | Step::Poll(_) => {}
+        }
+    }
+    schedule
+}
+
+const UNIT: Duration = Duration::from_millis(40);
+
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Short, so that schedules meet the edges; and every border.
@@ -533,4 +561,31 @@ fn every_schedule_goes_as_the_rules_say_on_the_paused_clock_of_tokio() {
         .build()
         .unwrap();
     schedules(|schedule| runtime.block_on(run(&PausedTokio, schedule, || 0)));
+}
+
+/// A few hundred schedules at a time, since they sleep for most of it.
+fn schedules_on<R: Runtime>() {
+    let mut runner = TestRunner::default();
+    let schedules = (0..300).map(|_| schedule().new_tree(&mut runner).unwrap().current());
+    let schedules: Vec<_> = schedules.map(in_units).collect();
+    let clock = Real::<R>::without_slack();
+    R::block_on(join_all(schedules.iter().map(|schedule| {
+        clock.settle(UNIT / 4, move |clock| async move {
+            let told = AssertUnwindSafe(run(&clock, schedule, || 0));
+            if let Err(failure) = told.catch_unwind().await {
+                eprintln!("{schedule:?}");
+                resume_unwind(failure);
+            }
+        })
+    })));
+}
+
+#[test]
+fn schedules_go_as_the_rules_say_on_smol() {
+    schedules_on::<Smol>();
+}
+
+#[test]
+fn schedules_go_as_the_rules_say_on_futures_timer() {
+    schedules_on::<Bare>();
 }

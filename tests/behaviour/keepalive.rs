@@ -197,7 +197,7 @@ async fn ten_periods_away_cost_one_keepalive<C: Clock>(clock: C) {
 
 async fn a_stream_that_is_never_silent_gets_no_keepalive<C: Clock>(clock: C) {
     let (remote, mut events) = keepalives(&clock, C::IDLE);
-    for _ in 0..100 {
+    for _ in 0..10 {
         clock.pass(C::IDLE * 2).await;
         remote.send("ready");
         assert_ready_eq!(events.poll_next(), Some("ready"));

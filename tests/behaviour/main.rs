@@ -4,17 +4,32 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-/// Makes one test a case for each clock.
+/// Makes one test a case for each clock; those after `exact` only for clocks that stand still until they
+/// are moved.
 macro_rules! on_every_clock {
-    ($($case:ident),+ $(,)?) => {
+    ($($case:ident),+ $(,)? $(; exact: $($exact:ident),+ $(,)?)?) => {
         #[cfg(feature = "tokio")]
         mod on_the_paused_clock_of_tokio {
             use crate::common::clock::{Clock, PausedTokio};
             $(#[test] fn $case() { PausedTokio::run(super::$case) })+
+            $($(#[test] fn $exact() { PausedTokio::run(super::$exact) })+)?
         }
         mod on_a_clock_moved_by_hand {
             use crate::common::clock::{ByHand, Clock};
             $(#[test] fn $case() { ByHand::run(super::$case) })+
+            $($(#[test] fn $exact() { ByHand::run(super::$exact) })+)?
+        }
+        // All at once: they sleep for most of the time.
+        mod on_other_runtimes {
+            use crate::common::clock::{Bare, Clock, Real, Smol, at_once};
+            #[test]
+            fn every_case_on_smol() {
+                at_once(&[$((stringify!($case), || Real::<Smol>::run(super::$case))),+]);
+            }
+            #[test]
+            fn every_case_on_futures_timer() {
+                at_once(&[$((stringify!($case), || Real::<Bare>::run(super::$case))),+]);
+            }
         }
     };
 }
@@ -22,6 +37,7 @@ macro_rules! on_every_clock {
 mod accessors;
 mod auto_traits;
 mod custom_timer;
+mod faults;
 mod fused;
 mod idle_timeout;
 mod immediate;

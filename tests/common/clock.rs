@@ -1,8 +1,11 @@
 use std::{
     cell::{Cell, RefCell},
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, resume_unwind},
     rc::Rc,
     task::{Context, Poll, Waker},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use stream_keepalive::Timer;
@@ -17,7 +20,7 @@ pub trait Clock: Sized {
     const TICK: Duration;
 
     /// Runs a case to its end.
-    fn run<Case: Future<Output = ()>>(case: impl FnOnce(Self) -> Case);
+    fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case);
 
     fn timer(&self) -> Self::Timer;
 
@@ -36,7 +39,7 @@ impl Clock for PausedTokio {
     const IDLE: Duration = Duration::from_secs(20);
     const TICK: Duration = Duration::from_millis(1);
 
-    fn run<Case: Future<Output = ()>>(case: impl FnOnce(Self) -> Case) {
+    fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case) {
         tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -110,7 +113,7 @@ impl Clock for ByHand {
     const IDLE: Duration = Duration::from_secs(20);
     const TICK: Duration = Duration::from_nanos(1);
 
-    fn run<Case: Future<Output = ()>>(case: impl FnOnce(Self) -> Case) {
+    fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case) {
         futures::executor::block_on(case(Self::default()))
     }
 
@@ -139,6 +142,12 @@ pub struct ByHandTimer {
     alarm: Rc<Alarm>,
 }
 
+impl Drop for ByHandTimer {
+    fn drop(&mut self) {
+        self.alarm.waker.take();
+    }
+}
+
 impl Timer for ByHandTimer {
     fn arm(&mut self, after: Duration) {
         assert!(!after.is_zero(), "armed for no time at all");
@@ -158,5 +167,144 @@ impl Timer for ByHandTimer {
         }
         *self.alarm.waker.borrow_mut() = Some(cx.waker().clone());
         Poll::Pending
+    }
+}
+
+#[allow(dead_code, reason = "an example's `main` is not called here")]
+#[path = "../../examples/smol.rs"]
+mod smol;
+
+#[allow(dead_code, reason = "an example's `main` is not called here")]
+#[path = "../../examples/futures_timer.rs"]
+mod futures_timer;
+
+/// A runtime whose clock nobody can stop.
+pub trait Runtime {
+    type Timer: Timer + Unpin + Default;
+
+    fn block_on<F: Future>(future: F) -> F::Output;
+
+    async fn sleep(time: Duration);
+}
+
+pub enum Smol {}
+
+impl Runtime for Smol {
+    type Timer = smol::SmolTimer;
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        async_io::block_on(future)
+    }
+
+    async fn sleep(time: Duration) {
+        async_io::Timer::after(time).await;
+    }
+}
+
+/// futures-timer, and an executor that knows nothing of it.
+pub enum Bare {}
+
+impl Runtime for Bare {
+    type Timer = futures_timer::DelayTimer;
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        futures::executor::block_on(future)
+    }
+
+    async fn sleep(time: Duration) {
+        ::futures_timer::Delay::new(time).await;
+    }
+}
+
+/// The clock of such a runtime. A case that fails while the machine is held up is run again.
+pub struct Real<R> {
+    state: Rc<Held>,
+    /// How much longer to sleep, so that timers armed a moment later have fired.
+    slack: Duration,
+    runtime: PhantomData<R>,
+}
+
+struct Held {
+    /// When time was last in step with the case.
+    since: Cell<Instant>,
+    up: Cell<Duration>,
+}
+
+impl<R: Runtime> Real<R> {
+    pub fn without_slack() -> Self {
+        let state = Held {
+            since: Cell::new(Instant::now()),
+            up: Cell::default(),
+        };
+        Self {
+            state: Rc::new(state),
+            slack: Duration::ZERO,
+            runtime: PhantomData,
+        }
+    }
+
+    /// Runs a case until it passes, or fails though the machine was not held up for longer than that.
+    pub async fn settle<Case: Future<Output = ()>>(
+        &self,
+        limit: Duration,
+        case: impl Fn(Self) -> Case,
+    ) {
+        for _ in 0..100 {
+            let clock = Self {
+                slack: self.slack,
+                ..Self::without_slack()
+            };
+            let state = clock.state.clone();
+            let done = AssertUnwindSafe(case(clock));
+            match futures::FutureExt::catch_unwind(done).await {
+                Ok(()) => return,
+                Err(failure) if state.up.get() + state.since.get().elapsed() < limit => {
+                    resume_unwind(failure)
+                }
+                Err(_) => {}
+            }
+        }
+        panic!("the machine is too busy to tell");
+    }
+}
+
+/// Runs each case on a thread that bears its name.
+pub fn at_once(cases: &[(&'static str, fn())]) {
+    let threads = cases.iter().map(|&(name, case)| {
+        let thread = thread::Builder::new().name(name.to_owned());
+        (name, thread.spawn(case).unwrap())
+    });
+    let threads: Vec<_> = threads.collect();
+    let ended = threads
+        .into_iter()
+        .map(|(name, thread)| (name, thread.join()));
+    let failed = ended.filter_map(|(name, end)| end.is_err().then_some(name));
+    assert_eq!(failed.collect::<Vec<_>>(), [""; 0], "these fail");
+}
+
+impl<R: Runtime> Clock for Real<R> {
+    type Timer = R::Timer;
+
+    const IDLE: Duration = Duration::from_millis(150);
+    const TICK: Duration = Duration::from_millis(30);
+
+    fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case) {
+        let clock = Self {
+            slack: Self::TICK / 6,
+            ..Self::without_slack()
+        };
+        R::block_on(clock.settle(Self::TICK / 3, case));
+    }
+
+    fn timer(&self) -> R::Timer {
+        R::Timer::default()
+    }
+
+    async fn pass(&self, time: Duration) {
+        let time = time + self.slack.min(time / 8);
+        let Held { since, up } = &*self.state;
+        R::sleep(time).await;
+        up.set(up.get() + since.get().elapsed().saturating_sub(time));
+        since.set(Instant::now());
     }
 }

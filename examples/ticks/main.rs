@@ -1,0 +1,34 @@
+//! Keepalives by a clock that is moved by hand, as an embedded program moves it: `cargo run --example ticks`
+
+use std::{
+    pin::Pin,
+    sync::atomic::Ordering,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use futures::{Stream, stream};
+use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
+
+mod timer;
+use timer::{TICKS, TickTimer};
+
+fn main() {
+    // It hangs.
+    let source = stream::pending();
+    let source = IdleTimeout::with_timer(source, Duration::from_millis(35), TickTimer::default())
+        .with_last(|| "given up");
+    let idle = Duration::from_millis(10);
+    let mut events =
+        Keepalive::with_timer(source, idle, Repeat("(keepalive)"), TickTimer::default());
+
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        match Pin::new(&mut events).poll_next(&mut cx) {
+            Poll::Ready(Some(event)) => println!("tick {TICKS:?}: {event}"),
+            Poll::Ready(None) => break,
+            // In earnest: sleep until the next interrupt, which counts.
+            Poll::Pending => _ = TICKS.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What goes wrong around a stream, and leaves it well.
+
+use std::{
+    panic::resume_unwind,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, stream};
+use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
+use tokio_test::{
+    assert_pending, assert_ready_eq,
+    task::{Spawn, spawn},
+};
+
+use crate::{
+    KEEPALIVE, LAST, answers_after,
+    common::{
+        clock::{ByHand, Clock},
+        panics::panic_of,
+        source::{Source, source},
+    },
+    keepalives, yields_after,
+};
+
+on_every_clock! {
+    an_inner_stream_that_panics_may_be_polled_on,
+    a_panic_of_the_inner_stream_breaks_no_silence,
+    a_panic_of_the_inner_stream_delays_no_timeout;
+    exact:
+    a_jump_of_years_costs_one_keepalive,
+    a_stream_dropped_within_a_silence_wakes_nobody,
+}
+
+/// Panics where a [`Source`] would yield this.
+const PANIC: &str = "panic";
+
+/// A source that panics at such an item.
+fn panicking(source: Source<&'static str>) -> impl Stream<Item = &'static str> + Unpin {
+    source.map(|item| match item {
+        // Unlike a `panic!`, it prints nothing.
+        PANIC => resume_unwind(Box::new(())),
+        item => item,
+    })
+}
+
+fn panics<S: Stream>(events: &mut Spawn<S>) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        events.poll_next().is_ready()
+    }))
+    .is_err()
+}
+
+async fn an_inner_stream_that_panics_may_be_polled_on<C: Clock>(clock: C) {
+    let (remote, source) = source();
+    let idle = C::IDLE;
+    let events = Keepalive::with_timer(panicking(source), idle, Repeat(KEEPALIVE), clock.timer());
+    let mut events = spawn(events);
+    remote.send(PANIC);
+    assert!(panics(&mut events));
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, idle, KEEPALIVE).await;
+    remote.send("a");
+    assert_ready_eq!(events.poll_next(), Some("a"));
+    remote.end();
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn a_panic_of_the_inner_stream_breaks_no_silence<C: Clock>(clock: C) {
+    let (remote, source) = source();
+    let idle = C::IDLE;
+    let events = Keepalive::with_timer(panicking(source), idle, Repeat(KEEPALIVE), clock.timer());
+    let mut events = spawn(events);
+    assert_pending!(events.poll_next());
+    clock.pass(idle / 2).await;
+    remote.send(PANIC);
+    assert!(panics(&mut events));
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, idle / 2, KEEPALIVE).await;
+}
+
+async fn a_panic_of_the_inner_stream_delays_no_timeout<C: Clock>(clock: C) {
+    let (remote, source) = source();
+    let events = IdleTimeout::with_timer(panicking(source), C::IDLE, clock.timer());
+    let mut events = spawn(events.with_last(|| LAST));
+    assert_pending!(events.poll_next());
+    clock.pass(C::IDLE / 2).await;
+    remote.send(PANIC);
+    assert!(panics(&mut events));
+    assert_pending!(events.poll_next());
+    answers_after(&clock, &mut events, C::IDLE / 2, Some(LAST)).await;
+    assert_ready_eq!(events.poll_next(), None);
+}
+
+async fn a_jump_of_years_costs_one_keepalive<C: Clock>(clock: C) {
+    let (_remote, mut events) = keepalives(&clock, C::IDLE);
+    for years in [1, 10, 100] {
+        assert_pending!(events.poll_next());
+        clock
+            .pass(Duration::from_secs(365 * 24 * 60 * 60) * years)
+            .await;
+        assert!(events.is_woken());
+        assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
+    }
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+}
+
+async fn a_stream_dropped_within_a_silence_wakes_nobody<C: Clock>(clock: C) {
+    let (_remote, events) = source::<&str>();
+    let events = Keepalive::with_timer(events, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let mut task = spawn(());
+    let mut events = events;
+    task.enter(|cx, _| assert!(Pin::new(&mut events).poll_next(cx).is_pending()));
+    drop(events);
+    clock.pass(C::IDLE * 2).await;
+    assert!(!task.is_woken());
+}
+
+/// Panics when it is woken.
+struct Touchy;
+
+impl Wake for Touchy {
+    fn wake(self: Arc<Self>) {
+        panic!("do not touch me");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_leaves_the_stream_well() {
+    let clock = ByHand::default();
+    let (_remote, mut events) = keepalives(&clock, ByHand::IDLE);
+    let touchy = Waker::from(Arc::new(Touchy));
+    let polled = Pin::new(&mut *events).poll_next(&mut Context::from_waker(&touchy));
+    assert!(polled.is_pending());
+    let panic = panic_of(|| clock.advance(ByHand::IDLE));
+    assert_eq!(panic.message, "do not touch me");
+    assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
+    assert_pending!(events.poll_next());
+    clock.advance(ByHand::IDLE);
+    assert!(events.is_woken());
+    assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
+}
+
+#[cfg(feature = "tokio")]
+mod in_tokio {
+    use std::{sync::mpsc, thread};
+
+    use stream_keepalive::KeepaliveExt;
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_millis(20);
+
+    /// Far more than a busy machine needs.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A runtime whose clock runs by itself, on a thread of its own.
+    fn runtime() -> Runtime {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(1).enable_time().build().unwrap()
+    }
+
+    /// A stream whose timer lives on that runtime.
+    fn armed(
+        runtime: &Runtime,
+        idle: Duration,
+    ) -> Spawn<impl Stream<Item = &'static str> + Unpin + Send + use<>> {
+        let _guard = runtime.enter();
+        let mut events = spawn(stream::pending().keepalive(idle, KEEPALIVE));
+        assert_pending!(events.poll_next());
+        events
+    }
+
+    /// Does it on another thread, which must come to an end; a panic is an `Err`.
+    fn elsewhere<T: Send + 'static>(
+        what: impl FnOnce() -> T + Send + 'static,
+    ) -> (mpsc::Receiver<()>, thread::JoinHandle<T>) {
+        let (sender, ended) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            let _sender = sender;
+            what()
+        });
+        (ended, thread)
+    }
+
+    fn join<T>((ended, thread): (mpsc::Receiver<()>, thread::JoinHandle<T>)) -> thread::Result<T> {
+        assert_eq!(
+            ended.recv_timeout(PATIENCE),
+            Err(mpsc::RecvTimeoutError::Disconnected),
+            "it hangs"
+        );
+        thread.join()
+    }
+
+    #[test]
+    fn a_stream_armed_in_one_runtime_is_woken_in_another() {
+        let first = runtime();
+        let mut events = armed(&first, IDLE);
+        let next = join(elsewhere(move || {
+            runtime().block_on(async { events.next().await })
+        }));
+        assert_eq!(next.unwrap(), Some(KEEPALIVE));
+    }
+
+    #[test]
+    fn a_stream_whose_runtime_goes_while_it_waits_panics_and_does_not_hang() {
+        let first = runtime();
+        let mut events = armed(&first, Duration::from_secs(3600));
+        let (polled, is_polled) = mpsc::channel();
+        let waiting = elsewhere(move || {
+            panic_of(|| {
+                runtime().block_on(std::future::poll_fn(|cx| {
+                    let next = events.poll_next_unpin(cx);
+                    polled.send(()).unwrap();
+                    next
+                }))
+            })
+        });
+        is_polled.recv_timeout(PATIENCE).unwrap();
+        drop(first);
+        let panic = join(waiting).unwrap();
+        assert!(panic.message.contains("Tokio"), "{panic:?}");
+        assert!(panic.message.contains("shutdown"), "{panic:?}");
+    }
+
+    #[test]
+    fn a_stream_whose_runtime_has_gone_passes_items_and_can_be_dropped() {
+        let first = runtime();
+        let (remote, inner) = source();
+        let mut events = spawn(inner.keepalive(Duration::from_secs(3600), KEEPALIVE));
+        first.block_on(async { assert_pending!(events.poll_next()) });
+        drop(first);
+        panic_of(|| events.poll_next());
+        remote.send("a");
+        assert_ready_eq!(events.poll_next(), Some("a"));
+        remote.end();
+        assert_ready_eq!(events.poll_next(), None);
+        drop(events);
+    }
+}

@@ -1,0 +1,92 @@
+//! A million hours of random traffic, in paused time.
+
+#![cfg(feature = "tokio")]
+
+use std::{pin::pin, time::Duration};
+
+use allocation_counter::measure;
+use futures::{Stream, StreamExt, stream};
+use proptest::{
+    prelude::RngCore,
+    test_runner::{RngAlgorithm, TestRng},
+};
+use stream_keepalive::KeepaliveExt;
+use tokio::{
+    runtime::Builder,
+    time::{Instant, sleep},
+};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const MILLI: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Event {
+    Item,
+    Keepalive,
+}
+
+/// The silences between items: from none to eight hours.
+#[derive(Clone)]
+struct Gaps(TestRng);
+
+impl Iterator for Gaps {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let random = self.0.next_u32();
+        let longest = match random % 4 {
+            0 => return Some(Duration::ZERO),
+            1 => HOUR,
+            2 => return Some(HOUR * (1 + random / 4 % 8)),
+            _ => HOUR * 8,
+        };
+        Some(MILLI * (self.0.next_u32() % longest.as_millis() as u32))
+    }
+}
+
+fn source(gaps: Gaps) -> impl Stream<Item = Event> {
+    stream::unfold(gaps, async |mut gaps| {
+        let gap = gaps.next()?;
+        if !gap.is_zero() {
+            sleep(gap).await;
+        }
+        Some((Event::Item, gaps))
+    })
+}
+
+#[test]
+fn a_million_hours_bring_no_drift_no_leak_and_nothing_early() {
+    let paused = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let mut gaps = Gaps(TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let events = source(gaps.clone());
+    // The timeout is as long as the longest silence, and loses against the item that ends that.
+    let mut events = pin!(
+        events
+            .idle_timeout(HOUR * 8)
+            .keepalive(HOUR, Event::Keepalive)
+    );
+
+    let mut years = async |hours: u32| {
+        let start = Instant::now();
+        while start.elapsed() < HOUR * hours {
+            let (asked, gap) = (Instant::now(), gaps.next().unwrap());
+            // The keepalive that would be due with the item is not sent.
+            for keepalive in 1..gap.div_duration_f64(HOUR).ceil() as u32 {
+                assert_eq!(events.next().await, Some(Event::Keepalive));
+                assert_eq!(asked.elapsed(), HOUR * keepalive);
+            }
+            assert_eq!(events.next().await, Some(Event::Item));
+            assert_eq!(asked.elapsed(), gap);
+        }
+    };
+    // What is allocated once is allocated here.
+    paused.block_on(years(100));
+    for _ in 0..10 {
+        let allocated = measure(|| paused.block_on(years(100_000)));
+        assert_eq!(allocated.count_current, 0, "{allocated:?}");
+    }
+}
