@@ -42,6 +42,8 @@ pin_project! {
     /// outside a Tokio runtime with time enabled, and when the runtime that the timer lives on has been
     /// shut down. Items and the end still pass there. No duration panics.
     ///
+    /// A panic of the inner stream passes, breaks no silence, and the stream can be polled on.
+    ///
     /// # Cancel safety
     ///
     /// Dropping a `next()` future, as `select!` does, loses neither an item nor the deadline.

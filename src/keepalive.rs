@@ -59,6 +59,8 @@ pin_project! {
     /// enabled, and when the runtime that the timer lives on has been shut down. Items and the end
     /// still pass there, and so does a stream whose `idle` is zero. No duration panics.
     ///
+    /// A panic of the inner stream passes, breaks no silence, and the stream can be polled on.
+    ///
     /// # Cancel safety
     ///
     /// All that is known of a silence lives in the stream. Dropping a `next()` future, as `select!`

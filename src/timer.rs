@@ -23,29 +23,40 @@ pub use self::tokio::TokioTimer;
 /// - A task that stays busy may poll without a break. Whatever the runtime does to make such a
 ///   task give way must not keep the timer from expiring.
 ///
-/// # Example
+/// # Examples
 ///
-/// A timer over the one of [futures-timer](https://docs.rs/futures-timer), which needs no runtime:
+/// For smol, whose timer is that of [async-io](https://docs.rs/async-io):
 ///
 /// ```
-/// # mod futures_timer {
-/// #     // Stands in for the crate, with the same two methods.
-/// #     pub struct Delay(std::pin::Pin<Box<tokio::time::Sleep>>);
-/// #     impl Delay {
-/// #         pub fn new(after: std::time::Duration) -> Self { Self(Box::pin(tokio::time::sleep(after))) }
-/// #         pub fn reset(&mut self, after: std::time::Duration) { *self = Self::new(after) }
-/// #     }
-/// #     impl Future for Delay {
-/// #         type Output = ();
-/// #         fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-/// #             self.0.as_mut().poll(cx)
-/// #         }
-/// #     }
-/// # }
 /// use std::{future::Future, pin::Pin, task::{Context, Poll}, time::Duration};
 /// use futures::stream::{self, StreamExt};
-/// use futures_timer::Delay;
 /// use stream_keepalive::{Keepalive, Timer};
+///
+/// struct SmolTimer(async_io::Timer);
+///
+/// impl Timer for SmolTimer {
+///     fn arm(&mut self, after: Duration) {
+///         self.0.set_after(after);
+///     }
+///
+///     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+///         Pin::new(&mut self.0).poll(cx).map(drop)
+///     }
+/// }
+///
+/// let idle = Duration::from_millis(20);
+/// let timer = SmolTimer(async_io::Timer::never());
+/// let mut beats = Keepalive::with_timer(stream::pending(), idle, || "beat", timer);
+/// assert_eq!(async_io::block_on(beats.next()), Some("beat"));
+/// ```
+///
+/// For any executor, by [futures-timer](https://docs.rs/futures-timer):
+///
+/// ```
+/// # use std::{future::Future, pin::Pin, task::{Context, Poll}, time::Duration};
+/// # use futures::{executor::block_on, stream::{self, StreamExt}};
+/// # use stream_keepalive::{Keepalive, Timer};
+/// use futures_timer::Delay;
 ///
 /// #[derive(Default)]
 /// struct DelayTimer(Option<Delay>);
@@ -65,14 +76,53 @@ pub use self::tokio::TokioTimer;
 ///         }
 ///     }
 /// }
-///
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-/// # async fn main() {
-/// let idle = Duration::from_millis(20);
-/// let mut beats = Keepalive::with_timer(stream::pending(), idle, || "beat", DelayTimer::default());
-/// assert_eq!(beats.next().await, Some("beat"));
-/// # }
+/// # let idle = Duration::from_millis(20);
+/// # let mut beats = Keepalive::with_timer(stream::pending(), idle, || "beat", DelayTimer::default());
+/// # assert_eq!(block_on(beats.next()), Some("beat"));
 /// ```
+///
+/// For a program without an operating system, whose main loop polls at every tick of an interrupt:
+///
+/// ```
+/// # use std::{pin::Pin, sync::atomic::{AtomicU32, Ordering}, task::{Context, Poll, Waker}, time::Duration};
+/// # use futures::stream::{self, Stream};
+/// # use stream_keepalive::{Keepalive, Timer};
+/// /// Milliseconds, counted by an interrupt.
+/// static TICKS: AtomicU32 = AtomicU32::new(0);
+///
+/// #[derive(Default)]
+/// struct TickTimer {
+///     armed_at: u32,
+///     ticks: Option<u32>,
+/// }
+///
+/// impl Timer for TickTimer {
+///     fn arm(&mut self, after: Duration) {
+///         self.armed_at = TICKS.load(Ordering::Relaxed);
+///         // One more: the first tick may come at once.
+///         self.ticks = u32::try_from(after.as_millis() + 1).ok();
+///     }
+///
+///     fn poll_expired(&mut self, _: &mut Context<'_>) -> Poll<()> {
+///         let passed = TICKS.load(Ordering::Relaxed).wrapping_sub(self.armed_at);
+///         match self.ticks {
+///             Some(ticks) if passed >= ticks => Poll::Ready(()),
+///             _ => Poll::Pending,
+///         }
+///     }
+/// }
+/// # let idle = Duration::from_millis(20);
+/// # let mut beats = Keepalive::with_timer(stream::pending(), idle, || "beat", TickTimer::default());
+/// # let mut cx = Context::from_waker(Waker::noop());
+/// # assert!(Pin::new(&mut beats).poll_next(&mut cx).is_pending());
+/// # TICKS.store(20, Ordering::Relaxed);
+/// # assert!(Pin::new(&mut beats).poll_next(&mut cx).is_pending());
+/// # TICKS.store(21, Ordering::Relaxed);
+/// # assert_eq!(Pin::new(&mut beats).poll_next(&mut cx), Poll::Ready(Some("beat")));
+/// ```
+///
+/// The repository has each as an example that runs (`cargo run --example smol`, `futures_timer`,
+/// `ticks`), and one for millions of streams that share one queue (`shared_timer`).
 #[cfg_attr(
     not(feature = "tokio"),
     diagnostic::on_unimplemented(

@@ -1,8 +1,8 @@
 //! A timer for a million silent streams: they share one queue, and one sleep.
 //!
 //! Tokio keeps a timer for each of them in a wheel. Where most streams have the same interval, their deadlines
-//! come in order, and a queue does: half the CPU, and less memory. The price is a task that must be kept running,
-//! and that the waker of a dropped stream stays in the queue until it would have been due.
+//! come in order, and a queue will do: it takes less CPU and memory, and does not stop to sort itself when there
+//! are ten million of them. docs/performance.md has the figures. The price is a task that must be kept running.
 
 use std::{
     collections::VecDeque,
@@ -119,7 +119,7 @@ const PORTION: usize = 128;
 pub struct SharedTimer {
     shared: Arc<Shared>,
     deadline: u64,
-    /// The newest entry in the queue: when it wakes, and whom.
+    /// The entry in the queue, if it has not been woken: when that will be, and whom.
     queued: Option<(u64, Waker)>,
 }
 
@@ -134,16 +134,30 @@ impl Timer for SharedTimer {
         if self.deadline <= passed {
             return Poll::Ready(());
         }
-        // An entry that is due sooner stays: it wakes this task in time to queue again. A stream that is
-        // silent for a moment at a time queues once a period.
-        let stays = self.queued.as_ref().is_some_and(|(due, waker)| {
-            passed < *due && *due <= self.deadline && waker.will_wake(cx.waker())
-        });
-        if !stays && self.deadline < NEVER {
-            self.queued = Some((self.deadline, cx.waker().clone()));
-            return self.shared.queue(self.deadline, cx.waker().clone());
+        if let Some((due, waker)) = &mut self.queued {
+            // An entry that is due sooner stays, and wakes this task in time to queue again. A stream that is
+            // silent for a moment at a time queues once a period.
+            let stays = passed < *due && *due <= self.deadline;
+            let wakes = |waker: &Waker| waker.will_wake(cx.waker());
+            if stays && (wakes(waker) || self.shared.replace(*due, waker, cx.waker())) {
+                waker.clone_from(cx.waker());
+                return Poll::Pending;
+            }
         }
-        Poll::Pending
+        if self.deadline == NEVER {
+            return Poll::Pending;
+        }
+        self.queued = Some((self.deadline, cx.waker().clone()));
+        self.shared.queue(self.deadline, cx.waker().clone())
+    }
+}
+
+impl Drop for SharedTimer {
+    fn drop(&mut self) {
+        if let Some((due, waker)) = &self.queued {
+            // To take it out would move all that stand behind it.
+            self.shared.replace(*due, waker, Waker::noop());
+        }
     }
 }
 
@@ -166,5 +180,16 @@ impl Shared {
             self.new_first.notify_one();
         }
         Poll::Pending
+    }
+
+    /// Lets an entry wake somebody else. False when it is not there any more.
+    fn replace(&self, deadline: u64, old: &Waker, new: &Waker) -> bool {
+        let mut waiting = self.waiting();
+        let first = waiting.partition_point(|other| other.deadline < deadline);
+        let mut same = waiting
+            .range_mut(first..)
+            .take_while(|other| other.deadline == deadline);
+        let entry = same.find(|other| other.waker.will_wake(old));
+        entry.map(|entry| entry.waker.clone_from(new)).is_some()
     }
 }

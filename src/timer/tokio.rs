@@ -19,10 +19,14 @@ use {
 /// It needs the feature `tokio`, which is on by default. It allocates once, when it is armed for
 /// the first time, and follows Tokio's paused clock in tests.
 ///
+/// It stays with the runtime in which it is first armed. The stream may go on in another one, as
+/// long as the first one lives.
+///
 /// # Panics
 ///
-/// To arm it panics outside a Tokio runtime with time enabled; to poll it panics once that runtime
-/// has been shut down. Making one does neither, and no duration does.
+/// To arm it panics outside a Tokio runtime with time enabled. To poll it panics once the runtime
+/// that it stays with has been shut down, and a task that waits for it then is woken to find out.
+/// To make or to drop one never panics, and no duration does.
 ///
 /// # Example
 ///
@@ -72,9 +76,9 @@ impl TokioTimer {
     }
 }
 
-/// The longest that a `Sleep` is asked for: far from where its arithmetic overflows.
+/// The longest that a `Sleep` is asked for, a year: far from where its arithmetic overflows.
 #[cfg(feature = "tokio")]
-const LONGEST_SLEEP: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LONGEST_SLEEP: Duration = Duration::from_secs(31_536_000);
 
 #[cfg(feature = "tokio")]
 impl Timer for TokioTimer {

@@ -54,6 +54,7 @@ async fn the_inner_stream_comes_back_with_all_its_items<C: Clock>(clock: C) {
 
     let events = IdleTimeout::with_timer(inner, C::IDLE, clock.timer());
     remote.send("b");
+    assert_eq!(events.get_ref().size_hint().0, 1);
     let mut inner = spawn(events.into_inner());
     assert_ready_eq!(inner.poll_next(), Some("b"));
 }

@@ -19,6 +19,12 @@ macro_rules! on_every_clock {
             $(#[test] fn $case() { ByHand::run(super::$case) })+
             $($(#[test] fn $exact() { ByHand::run(super::$exact) })+)?
         }
+        #[cfg(feature = "tokio")]
+        mod on_a_shared_queue {
+            use crate::common::clock::{Clock, SharedQueue};
+            $(#[test] fn $case() { SharedQueue::run(super::$case) })+
+            $($(#[test] fn $exact() { SharedQueue::run(super::$exact) })+)?
+        }
         // All at once: they sleep for most of the time.
         mod on_other_runtimes {
             use crate::common::clock::{Bare, Clock, Real, Smol, at_once};

@@ -57,6 +57,41 @@ impl Clock for PausedTokio {
     }
 }
 
+#[cfg(feature = "tokio")]
+#[path = "../../examples/shared_timer/timer.rs"]
+mod shared_timer;
+
+/// Tokio's paused clock, with timers that share one queue.
+#[cfg(feature = "tokio")]
+pub struct SharedQueue(shared_timer::SharedTimers);
+
+#[cfg(feature = "tokio")]
+impl Clock for SharedQueue {
+    type Timer = shared_timer::SharedTimer;
+
+    const IDLE: Duration = PausedTokio::IDLE;
+    const TICK: Duration = PausedTokio::TICK;
+
+    fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case) {
+        PausedTokio::run(async |_| {
+            let timers = shared_timer::SharedTimers::new();
+            tokio::spawn(timers.clone().drive());
+            tokio::task::yield_now().await;
+            case(Self(timers)).await;
+        });
+    }
+
+    fn timer(&self) -> Self::Timer {
+        self.0.timer()
+    }
+
+    async fn pass(&self, time: Duration) {
+        tokio::time::advance(time).await;
+        // The clock wakes the queue, and the queue wakes the streams.
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A clock that moves when it is told to, as an embedded program's might.
 ///
 /// Its timers hold the adapters to what the page of [`Timer`] promises, and count what is asked.
