@@ -53,7 +53,8 @@ impl SharedTimers {
         SharedTimer {
             shared: self.0.clone(),
             deadline: NEVER,
-            queued: None,
+            waker: None,
+            due: 0,
         }
     }
 
@@ -119,8 +120,9 @@ const PORTION: usize = 128;
 pub struct SharedTimer {
     shared: Arc<Shared>,
     deadline: u64,
-    /// The entry in the queue, if it has not been woken: when that will be, and whom.
-    queued: Option<(u64, Waker)>,
+    /// Whose turn in the queue comes when, if it has not come.
+    waker: Option<Waker>,
+    due: u64,
 }
 
 impl Timer for SharedTimer {
@@ -134,29 +136,30 @@ impl Timer for SharedTimer {
         if self.deadline <= passed {
             return Poll::Ready(());
         }
-        if let Some((due, waker)) = &mut self.queued {
-            // An entry that is due sooner stays, and wakes this task in time to queue again. A stream that is
-            // silent for a moment at a time queues once a period.
-            let stays = passed < *due && *due <= self.deadline;
-            let wakes = |waker: &Waker| waker.will_wake(cx.waker());
-            if stays && (wakes(waker) || self.shared.replace(*due, waker, cx.waker())) {
+        // An entry that is due sooner stays, and wakes this task in time to queue again. A stream that is
+        // silent for a moment at a time queues once a period.
+        let mut queued = passed < self.due && self.due <= self.deadline;
+        match &mut self.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            Some(waker) => {
+                queued = queued && self.shared.replace(self.due, waker, cx.waker());
                 waker.clone_from(cx.waker());
-                return Poll::Pending;
             }
+            none => *none = Some(cx.waker().clone()),
         }
-        if self.deadline == NEVER {
+        if queued || self.deadline == NEVER {
             return Poll::Pending;
         }
-        self.queued = Some((self.deadline, cx.waker().clone()));
+        self.due = self.deadline;
         self.shared.queue(self.deadline, cx.waker().clone())
     }
 }
 
 impl Drop for SharedTimer {
     fn drop(&mut self) {
-        if let Some((due, waker)) = &self.queued {
+        if let Some(waker) = &self.waker {
             // To take it out would move all that stand behind it.
-            self.shared.replace(*due, waker, Waker::noop());
+            self.shared.replace(self.due, waker, Waker::noop());
         }
     }
 }
