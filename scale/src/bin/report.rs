@@ -248,7 +248,8 @@ fn charts(name: &str, panels: &[Panel]) -> Result<()> {
                 .fold(f64::MIN_POSITIVE, f64::max);
             for (label, value) in &panel.bars {
                 let width = (420.0 * value.max(0.0) / most).ceil().max(1.0) as i32;
-                let fill = if label == "keepalive" { ours } else { theirs };
+                let is_ours = ["keepalive", "shared-timer"].contains(&label.as_str());
+                let fill = if is_ours { ours } else { theirs };
                 let shown = if *value < 100.0 {
                     format!("{value:.1}")
                 } else {
