@@ -7,7 +7,10 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tokio::process::{Child, Command};
+use tokio::{
+    io::{AsyncRead, BufReader, Lines},
+    process::{Child, Command},
+};
 
 /// What bounds every wait for a process: far more than a busy machine needs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,6 +28,19 @@ pub fn start(command: &mut Command) -> anyhow::Result<Child> {
 pub fn signal(child: &Child, signal: Signal) -> anyhow::Result<()> {
     let id = child.id().context("the process has ended")?;
     kill(Pid::from_raw(id.try_into()?), signal).context("cannot send a signal")
+}
+
+/// Returns the next line that contains `text`.
+pub async fn line_with<R>(lines: &mut Lines<BufReader<R>>, text: &str) -> anyhow::Result<String>
+where
+    R: AsyncRead + Unpin,
+{
+    loop {
+        let line = lines.next_line().await?.context("the process has ended")?;
+        if line.contains(text) {
+            return Ok(line);
+        }
+    }
 }
 
 /// A command with nothing on its standard streams.

@@ -69,12 +69,7 @@ impl Server {
     /// Returns the next line of the log that contains `text`.
     pub async fn log_line_with(&mut self, text: &str) -> anyhow::Result<String> {
         let log = self.log.as_mut().context("it is not logged")?;
-        loop {
-            let line = log.next_line().await?.context("the server has ended")?;
-            if line.contains(text) {
-                return Ok(line);
-            }
-        }
+        process::line_with(log, text).await
     }
 
     /// Kills it, as a crash would.

@@ -1,7 +1,6 @@
 //! What goes wrong around a stream, and leaves it well.
 
 use std::{
-    panic::resume_unwind,
     pin::Pin,
     sync::Arc,
     task::{Context, Wake, Waker},
@@ -35,22 +34,11 @@ on_every_clock! {
 }
 
 /// Panics where a [`Source`] would yield this.
-const PANIC: &str = "panic";
+const PANIC: &str = "the inner stream panics";
 
 /// A source that panics at such an item.
 fn panicking(source: Source<&'static str>) -> impl Stream<Item = &'static str> + Unpin {
-    source.map(|item| match item {
-        // Unlike a `panic!`, it prints nothing.
-        PANIC => resume_unwind(Box::new(())),
-        item => item,
-    })
-}
-
-fn panics<S: Stream>(events: &mut Spawn<S>) -> bool {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        events.poll_next().is_ready()
-    }))
-    .is_err()
+    source.inspect(|item| assert_ne!(*item, PANIC, "{PANIC}"))
 }
 
 async fn an_inner_stream_that_panics_may_be_polled_on<C: Clock>(clock: C) {
@@ -59,7 +47,7 @@ async fn an_inner_stream_that_panics_may_be_polled_on<C: Clock>(clock: C) {
     let events = Keepalive::with_timer(panicking(source), idle, Repeat(KEEPALIVE), clock.timer());
     let mut events = spawn(events);
     remote.send(PANIC);
-    assert!(panics(&mut events));
+    assert!(panic_of(|| events.poll_next()).message.contains(PANIC));
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, idle, KEEPALIVE).await;
     remote.send("a");
@@ -76,7 +64,7 @@ async fn a_panic_of_the_inner_stream_breaks_no_silence<C: Clock>(clock: C) {
     assert_pending!(events.poll_next());
     clock.pass(idle / 2).await;
     remote.send(PANIC);
-    assert!(panics(&mut events));
+    assert!(panic_of(|| events.poll_next()).message.contains(PANIC));
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, idle / 2, KEEPALIVE).await;
 }
@@ -88,7 +76,7 @@ async fn a_panic_of_the_inner_stream_delays_no_timeout<C: Clock>(clock: C) {
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE / 2).await;
     remote.send(PANIC);
-    assert!(panics(&mut events));
+    assert!(panic_of(|| events.poll_next()).message.contains(PANIC));
     assert_pending!(events.poll_next());
     answers_after(&clock, &mut events, C::IDLE / 2, Some(LAST)).await;
     assert_ready_eq!(events.poll_next(), None);
@@ -109,11 +97,9 @@ async fn a_jump_of_years_costs_one_keepalive<C: Clock>(clock: C) {
 }
 
 async fn a_stream_dropped_within_a_silence_wakes_nobody<C: Clock>(clock: C) {
-    let (_remote, events) = source::<&str>();
-    let events = Keepalive::with_timer(events, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let (_remote, mut events) = keepalives(&clock, C::IDLE);
     let mut task = spawn(());
-    let mut events = events;
-    task.enter(|cx, _| assert!(Pin::new(&mut events).poll_next(cx).is_pending()));
+    task.enter(|cx, _| assert!(Pin::new(&mut *events).poll_next(cx).is_pending()));
     drop(events);
     clock.pass(C::IDLE * 2).await;
     assert!(!task.is_woken());
@@ -175,35 +161,21 @@ mod in_tokio {
         events
     }
 
-    /// Does it on another thread, which must come to an end; a panic is an `Err`.
+    /// Does it on another thread, from where the outcome comes.
     fn elsewhere<T: Send + 'static>(
         what: impl FnOnce() -> T + Send + 'static,
-    ) -> (mpsc::Receiver<()>, thread::JoinHandle<T>) {
-        let (sender, ended) = mpsc::channel::<()>();
-        let thread = thread::spawn(move || {
-            let _sender = sender;
-            what()
-        });
-        (ended, thread)
-    }
-
-    fn join<T>((ended, thread): (mpsc::Receiver<()>, thread::JoinHandle<T>)) -> thread::Result<T> {
-        assert_eq!(
-            ended.recv_timeout(PATIENCE),
-            Err(mpsc::RecvTimeoutError::Disconnected),
-            "it hangs"
-        );
-        thread.join()
+    ) -> mpsc::Receiver<T> {
+        let (sender, outcome) = mpsc::channel();
+        thread::spawn(move || sender.send(what()));
+        outcome
     }
 
     #[test]
     fn a_stream_armed_in_one_runtime_is_woken_in_another() {
         let first = runtime();
         let mut events = armed(&first, IDLE);
-        let next = join(elsewhere(move || {
-            runtime().block_on(async { events.next().await })
-        }));
-        assert_eq!(next.unwrap(), Some(KEEPALIVE));
+        let next = elsewhere(move || runtime().block_on(async { events.next().await }));
+        assert_eq!(next.recv_timeout(PATIENCE), Ok(Some(KEEPALIVE)));
     }
 
     #[test]
@@ -222,7 +194,7 @@ mod in_tokio {
         });
         is_polled.recv_timeout(PATIENCE).unwrap();
         drop(first);
-        let panic = join(waiting).unwrap();
+        let panic = waiting.recv_timeout(PATIENCE).expect("it hangs");
         assert!(panic.message.contains("Tokio"), "{panic:?}");
         assert!(panic.message.contains("shutdown"), "{panic:?}");
     }

@@ -8,19 +8,19 @@ use std::{
 
 use futures::{
     StreamExt,
-    future::{join_all, select},
+    future::{join_all, try_join_all},
 };
 use harness::{
     client::{Protocol, subscribe},
     example, haproxy,
-    process::{self, PATIENCE},
+    process::{self, PATIENCE, line_with},
     server::Server,
 };
 use nix::sys::signal::Signal;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
+    io::{AsyncBufReadExt, BufReader, Lines},
     net::TcpStream,
-    process::{Child, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
     time::{Instant, sleep, timeout},
 };
 use tonic::{Code, Status, Streaming};
@@ -83,14 +83,22 @@ async fn open(server: &Server) -> Streaming<OperationEvent> {
         .unwrap()
 }
 
+/// A broker, a server, and a subscriber that has seen an event.
+async fn live(give_up: &str) -> (Broker, Server, Streaming<OperationEvent>) {
+    let broker = Broker::start().await;
+    let mut server = broker.server(give_up).await;
+    let mut events = open(&server).await;
+    let text = publish_until(&mut server, "before", next_text(&mut events)).await;
+    assert!(text.unwrap().starts_with("before"));
+    (broker, server, events)
+}
+
 /// The text of the next event that is one.
 async fn next_text(events: &mut Streaming<OperationEvent>) -> Result<String, Status> {
     loop {
-        match events.next().await.expect("an end without a status")?.event {
-            Some(Event::CreatedOperations(mut list)) => {
-                return Ok(list.operations.remove(0).display_message);
-            }
-            _ => continue,
+        let event = events.next().await.expect("an end without a status")?.event;
+        if let Some(Event::CreatedOperations(mut list)) = event {
+            return Ok(list.operations.remove(0).display_message);
         }
     }
 }
@@ -103,18 +111,16 @@ async fn publish_until<T>(server: &mut Server, what: &str, seen: impl Future<Out
             sleep(Duration::from_millis(50)).await;
         }
     };
-    let seen = std::pin::pin!(seen);
-    let publish = std::pin::pin!(publish);
-    match within(select(seen, publish)).await {
-        futures::future::Either::Left((seen, _)) => seen,
-        futures::future::Either::Right(_) => unreachable!("it publishes for ever"),
+    tokio::select! {
+        seen = within(seen) => seen,
+        () = publish => unreachable!("it publishes for ever"),
     }
 }
 
 /// The client of `tonic-events`, as a user runs it.
 struct Client {
-    stdout: Lines<BufReader<tokio::process::ChildStdout>>,
-    stderr: Lines<BufReader<tokio::process::ChildStderr>>,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Lines<BufReader<ChildStderr>>,
     _child: Child,
 }
 
@@ -129,28 +135,18 @@ impl Client {
             stderr: BufReader::new(child.stderr.take().unwrap()).lines(),
             _child: child,
         };
-        line_with(&mut client.stderr, "connected").await;
+        within(line_with(&mut client.stderr, "connected"))
+            .await
+            .unwrap();
         client
     }
 }
 
-async fn line_with<R: AsyncRead + Unpin>(lines: &mut Lines<BufReader<R>>, text: &str) -> String {
-    loop {
-        let line = within(lines.next_line()).await.unwrap();
-        let line = line.expect("the client has ended");
-        if line.contains(text) {
-            return line;
-        }
-    }
-}
-
 async fn all_see(clients: &mut [Client], text: &str) {
-    join_all(
-        clients
-            .iter_mut()
-            .map(|client| line_with(&mut client.stdout, text)),
-    )
-    .await;
+    let lines = clients
+        .iter_mut()
+        .map(|client| line_with(&mut client.stdout, text));
+    try_join_all(lines).await.unwrap();
 }
 
 #[tokio::test]
@@ -198,12 +194,7 @@ async fn when_a_server_is_killed_its_clients_go_on_at_the_other() {
 #[tokio::test]
 #[ignore = "needs nats-server: run scripts/install-test-tools"]
 async fn streams_go_on_when_the_broker_restarts() {
-    let mut broker = Broker::start().await;
-    let mut server = broker.server("0s").await;
-    let mut events = open(&server).await;
-    let text = publish_until(&mut server, "before", next_text(&mut events)).await;
-    assert!(text.unwrap().starts_with("before"));
-
+    let (mut broker, mut server, mut events) = live("0s").await;
     broker.restart().await;
     let after = async {
         loop {
@@ -219,15 +210,15 @@ async fn streams_go_on_when_the_broker_restarts() {
 /// Streams end, and no new one begins, with a status that says why.
 async fn the_broker_is_missed(server: &Server, events: &mut Streaming<OperationEvent>) {
     let mut keepalives = 0;
-    let end = within(async {
-        loop {
-            match events.next().await.expect("an end without a status") {
-                Ok(_) => keepalives += 1,
-                Err(status) => return status,
-            }
+    let end = loop {
+        match within(events.next())
+            .await
+            .expect("an end without a status")
+        {
+            Ok(event) => keepalives += usize::from(event == OperationEvent::keep_alive()),
+            Err(status) => break status,
         }
-    });
-    let end = end.await;
+    };
     assert_eq!(end.code(), Code::Unavailable, "{end}");
     assert!(
         end.message().contains("the broker has fallen silent"),
@@ -248,12 +239,7 @@ async fn the_broker_is_missed(server: &Server, events: &mut Streaming<OperationE
 #[tokio::test]
 #[ignore = "needs nats-server: run scripts/install-test-tools"]
 async fn streams_end_with_a_reason_when_the_broker_is_gone() {
-    let mut broker = Broker::start().await;
-    let mut server = broker.server("1s").await;
-    let mut events = open(&server).await;
-    publish_until(&mut server, "before", next_text(&mut events))
-        .await
-        .unwrap();
+    let (mut broker, server, mut events) = live("1s").await;
     broker.kill().await;
     the_broker_is_missed(&server, &mut events).await;
 }
@@ -261,12 +247,7 @@ async fn streams_end_with_a_reason_when_the_broker_is_gone() {
 #[tokio::test]
 #[ignore = "needs nats-server: run scripts/install-test-tools"]
 async fn streams_end_with_a_reason_when_the_broker_hangs() {
-    let broker = Broker::start().await;
-    let mut server = broker.server("1s").await;
-    let mut events = open(&server).await;
-    publish_until(&mut server, "before", next_text(&mut events))
-        .await
-        .unwrap();
+    let (broker, server, mut events) = live("1s").await;
     process::signal(&broker.child, Signal::SIGSTOP).unwrap();
     the_broker_is_missed(&server, &mut events).await;
 }

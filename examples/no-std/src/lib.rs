@@ -1,7 +1,6 @@
 //! Fills the silence of a sensor, in a program that has neither an operating system nor an allocator.
 
 #![no_std]
-#![forbid(unsafe_code)]
 
 use core::{
     panic::PanicInfo,
@@ -35,7 +34,9 @@ impl Stream for Sensor {
 }
 
 /// Sends what is measured, a zero after each silent second, and a last word after ten.
-pub fn run(send: fn(u32), wait_for_interrupt: fn()) {
+// Exported, so that all of it is compiled and linked: the start-up code calls it by this name.
+#[unsafe(no_mangle)]
+pub extern "C" fn run(send: extern "C" fn(u32), wait_for_interrupt: extern "C" fn()) {
     let second = Duration::from_secs(1);
     let values = IdleTimeout::with_timer(Sensor, second * 10, TickTimer::default());
     let values = values.with_last(|| u32::MAX);
@@ -50,9 +51,6 @@ pub fn run(send: fn(u32), wait_for_interrupt: fn()) {
         }
     }
 }
-
-/// What a linker script would call.
-pub static MAIN: fn(fn(u32), fn()) = run;
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
