@@ -44,14 +44,11 @@ impl Contender {
             Self::Keepalive => subject.run(move |idle| silent().keepalive(idle, 0)).await,
             Self::SharedTimer => {
                 let timers = SharedTimers::new();
-                let driver = tokio::spawn(timers.clone().drive());
-                let output = subject
+                subject
                     .run(move |idle| {
                         Keepalive::with_timer(silent(), idle, Repeat(0), timers.timer())
                     })
-                    .await;
-                driver.abort();
-                output
+                    .await
             }
             Self::Rearm => {
                 subject

@@ -18,7 +18,7 @@ use crate::{
     KEEPALIVE, LAST, answers_after,
     common::{
         clock::{ByHand, Clock},
-        panics::panic_of,
+        panics::{Panic, panic_of},
         source::{Source, source},
     },
     keepalives, yields_after,
@@ -134,10 +134,11 @@ fn a_waker_that_panics_leaves_the_stream_well() {
 mod in_tokio {
     use std::{sync::mpsc, thread};
 
-    use stream_keepalive::KeepaliveExt;
+    use stream_keepalive::{KeepaliveExt, Timer, TokioTimer};
     use tokio::runtime::{Builder, Runtime};
 
     use super::*;
+    use crate::common::clock::shared_timer::SharedTimers;
 
     const IDLE: Duration = Duration::from_millis(20);
 
@@ -151,12 +152,19 @@ mod in_tokio {
     }
 
     /// A stream whose timer lives on that runtime.
-    fn armed(
+    fn armed<T: Timer + Unpin + Send>(
         runtime: &Runtime,
         idle: Duration,
-    ) -> Spawn<impl Stream<Item = &'static str> + Unpin + Send + use<>> {
+        timer: T,
+    ) -> Spawn<impl Stream<Item = &'static str> + Unpin + Send + use<T>> {
         let _guard = runtime.enter();
-        let mut events = spawn(stream::pending().keepalive(idle, KEEPALIVE));
+        let silent = stream::pending();
+        let mut events = spawn(Keepalive::with_timer(
+            silent,
+            idle,
+            Repeat(KEEPALIVE),
+            timer,
+        ));
         assert_pending!(events.poll_next());
         events
     }
@@ -173,15 +181,15 @@ mod in_tokio {
     #[test]
     fn a_stream_armed_in_one_runtime_is_woken_in_another() {
         let first = runtime();
-        let mut events = armed(&first, IDLE);
+        let mut events = armed(&first, IDLE, TokioTimer::new());
         let next = elsewhere(move || runtime().block_on(async { events.next().await }));
         assert_eq!(next.recv_timeout(PATIENCE), Ok(Some(KEEPALIVE)));
     }
 
-    #[test]
-    fn a_stream_whose_runtime_goes_while_it_waits_panics_and_does_not_hang() {
+    /// How a stream panics that waits while the runtime goes that its timer lives on.
+    fn panic_when_it_goes(timer: impl Timer + Unpin + Send + 'static) -> Panic {
         let first = runtime();
-        let mut events = armed(&first, Duration::from_secs(3600));
+        let mut events = armed(&first, Duration::from_secs(3600), timer);
         let (polled, is_polled) = mpsc::channel();
         let waiting = elsewhere(move || {
             panic_of(|| {
@@ -194,9 +202,34 @@ mod in_tokio {
         });
         is_polled.recv_timeout(PATIENCE).unwrap();
         drop(first);
-        let panic = waiting.recv_timeout(PATIENCE).expect("it hangs");
+        waiting.recv_timeout(PATIENCE).expect("it hangs")
+    }
+
+    #[test]
+    fn a_stream_whose_runtime_goes_while_it_waits_panics_and_does_not_hang() {
+        let panic = panic_when_it_goes(TokioTimer::new());
         assert!(panic.message.contains("Tokio"), "{panic:?}");
         assert!(panic.message.contains("shutdown"), "{panic:?}");
+    }
+
+    #[test]
+    fn streams_whose_queue_loses_its_runtime_panic_and_do_not_hang() {
+        let panic = panic_when_it_goes(SharedTimers::new().timer());
+        assert!(panic.message.contains("shut down"), "{panic:?}");
+    }
+
+    #[test]
+    fn a_stream_that_comes_to_a_queue_without_its_runtime_panics_and_does_not_hang() {
+        let timers = SharedTimers::new();
+        let first = runtime();
+        let events = armed(&first, IDLE, timers.timer());
+        drop(events);
+        drop(first);
+        let mut late =
+            Keepalive::with_timer(stream::pending(), IDLE, Repeat(KEEPALIVE), timers.timer());
+        let next = elsewhere(move || panic_of(|| runtime().block_on(late.next())));
+        let panic = next.recv_timeout(PATIENCE).expect("it hangs");
+        assert!(panic.message.contains("shut down"), "{panic:?}");
     }
 
     #[test]

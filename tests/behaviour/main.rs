@@ -59,6 +59,8 @@ mod durations;
 #[cfg(feature = "tokio")]
 mod outside_runtime;
 #[cfg(feature = "tokio")]
+mod shared_queue;
+#[cfg(feature = "tokio")]
 mod starvation;
 mod without_tokio;
 

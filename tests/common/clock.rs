@@ -59,7 +59,7 @@ impl Clock for PausedTokio {
 
 #[cfg(feature = "tokio")]
 #[path = "../../examples/shared_timer/timer.rs"]
-mod shared_timer;
+pub mod shared_timer;
 
 /// Tokio's paused clock, with timers that share one queue.
 #[cfg(feature = "tokio")]
@@ -74,10 +74,7 @@ impl Clock for SharedQueue {
 
     fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case) {
         PausedTokio::run(async |_| {
-            let timers = shared_timer::SharedTimers::new();
-            tokio::spawn(timers.clone().drive());
-            tokio::task::yield_now().await;
-            case(Self(timers)).await;
+            case(Self(shared_timer::SharedTimers::new())).await;
         });
     }
 
@@ -87,8 +84,6 @@ impl Clock for SharedQueue {
 
     async fn pass(&self, time: Duration) {
         tokio::time::advance(time).await;
-        // The clock wakes the queue, and the queue wakes the streams.
-        tokio::task::yield_now().await;
     }
 }
 

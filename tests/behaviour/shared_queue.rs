@@ -1,0 +1,140 @@
+//! Timers that share a queue: what a timer of one's own need not fear.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, stream};
+use stream_keepalive::{Keepalive, Repeat, Timer};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::{JoinSet, consume_budget},
+    time::{Instant, advance, timeout},
+};
+
+use crate::{
+    KEEPALIVE,
+    common::{clock::shared_timer::SharedTimers, panics::panic_of},
+};
+
+const IDLE: Duration = Duration::from_millis(20);
+
+/// Far more than a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn paused() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap()
+}
+
+fn beats(timers: &SharedTimers) -> impl Stream<Item = &'static str> + Unpin + use<> {
+    Keepalive::with_timer(stream::pending(), IDLE, Repeat(KEEPALIVE), timers.timer())
+}
+
+#[test]
+fn a_stream_that_has_panicked_for_want_of_a_runtime_goes_on_in_one() {
+    let mut events = beats(&SharedTimers::new());
+    panic_of(|| futures::executor::block_on(events.next()));
+    paused().block_on(async {
+        let next = timeout(PATIENCE, events.next()).await;
+        assert_eq!(next, Ok(Some(KEEPALIVE)));
+    });
+}
+
+#[test]
+fn a_stream_that_has_panicked_for_want_of_a_runtime_does_not_stand_before_others() {
+    let timers = SharedTimers::new();
+    let mut events = beats(&timers);
+    panic_of(|| futures::executor::block_on(events.next()));
+    paused().block_on(async {
+        let next = timeout(PATIENCE, beats(&timers).next()).await;
+        assert_eq!(next, Ok(Some(KEEPALIVE)));
+    });
+}
+
+#[test]
+fn a_timer_that_is_first_polled_after_its_time_expires_at_once() {
+    paused().block_on(async {
+        let mut timer = SharedTimers::new().timer();
+        timer.arm(IDLE);
+        advance(2 * IDLE).await;
+        let start = Instant::now();
+        let expired = poll_fn(|cx| timer.poll_expired(cx));
+        assert_eq!(timeout(PATIENCE, expired).await, Ok(()));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn a_task_that_has_spent_its_budget_sets_the_alarm_all_the_same() {
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let next = runtime.block_on(async {
+        let mut timer = SharedTimers::new().timer();
+        timer.arm(IDLE);
+        let spent = poll_fn(move |cx| {
+            while pin!(consume_budget()).poll(cx).is_ready() {}
+            timer.poll_expired(cx)
+        });
+        timeout(PATIENCE, tokio::spawn(spent)).await
+    });
+    assert!(matches!(next, Ok(Ok(()))), "{next:?}");
+}
+
+#[test]
+fn an_alarm_that_rings_while_it_is_set_is_heard() {
+    // Each stream has a queue of its own, so that alarms are set all the time.
+    const QUEUES: usize = 1000;
+    const ROUNDS: usize = 300;
+    let (sender, done) = mpsc::channel();
+    thread::spawn(move || {
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.worker_threads(4).enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut tasks = JoinSet::new();
+            for queue in 0..QUEUES {
+                let idle = Duration::from_micros(200 + queue as u64);
+                let timer = SharedTimers::new().timer();
+                let beats = Keepalive::with_timer(stream::pending(), idle, Repeat(()), timer);
+                tasks.spawn(beats.take(ROUNDS).for_each(|()| std::future::ready(())));
+            }
+            tasks.join_all().await;
+        });
+        sender.send(())
+    });
+    done.recv_timeout(3 * PATIENCE).expect("some wait for ever");
+}
+
+#[test]
+fn of_a_thousand_streams_with_other_intervals_none_is_forgotten_and_none_is_early() {
+    const ROUNDS: usize = 30;
+    let streams = async |timers: SharedTimers| {
+        let mut tasks = JoinSet::new();
+        for stream in 0..1000 {
+            let idle = Duration::from_micros(500 + 17 * (stream % 300));
+            let mut beats =
+                Keepalive::with_timer(stream::pending(), idle, Repeat(()), timers.timer());
+            tasks.spawn(async move {
+                for _ in 0..ROUNDS {
+                    let asked = Instant::now();
+                    beats.next().await;
+                    assert!(asked.elapsed() >= idle);
+                }
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
+        }
+    };
+    let (sender, done) = mpsc::channel();
+    thread::spawn(move || {
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.worker_threads(4).enable_time().build().unwrap();
+        runtime.block_on(streams(SharedTimers::new()));
+        sender.send(())
+    });
+    done.recv_timeout(3 * PATIENCE).expect("some wait for ever");
+}
