@@ -4,11 +4,12 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::mpsc,
+    task::Poll,
     thread,
     time::Duration,
 };
 
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, poll, stream};
 use stream_keepalive::{Keepalive, Repeat, Timer};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -85,10 +86,36 @@ fn a_task_that_has_spent_its_budget_sets_the_alarm_all_the_same() {
 }
 
 #[test]
+fn of_two_streams_in_one_task_one_that_goes_leaves_the_other_in_the_queue() {
+    paused().block_on(async {
+        let timers = SharedTimers::new();
+        let (mut goes, mut stays) = (beats(&timers), beats(&timers));
+        assert_eq!(poll!(goes.next()), Poll::Pending);
+        assert_eq!(poll!(stays.next()), Poll::Pending);
+        drop(goes);
+        let next = timeout(PATIENCE, stays.next()).await;
+        assert_eq!(next, Ok(Some(KEEPALIVE)));
+    });
+}
+
+#[test]
+fn a_stream_that_comes_before_all_others_need_not_wait_for_them() {
+    paused().block_on(async {
+        let timers = SharedTimers::new();
+        let mut hour = timers.timer();
+        hour.arm(Duration::from_secs(3600));
+        assert_eq!(poll!(poll_fn(|cx| hour.poll_expired(cx))), Poll::Pending);
+        let start = Instant::now();
+        beats(&timers).next().await;
+        assert!(start.elapsed() < 2 * IDLE);
+    });
+}
+
+#[test]
 fn an_alarm_that_rings_while_it_is_set_is_heard() {
     // Each stream has a queue of its own, so that alarms are set all the time.
     const QUEUES: usize = 1000;
-    const ROUNDS: usize = 300;
+    const ROUNDS: usize = 2000;
     let (sender, done) = mpsc::channel();
     thread::spawn(move || {
         let mut builder = Builder::new_multi_thread();
