@@ -6,6 +6,7 @@
 mod common;
 
 use std::{
+    future::poll_fn,
     mem::{align_of, size_of},
     pin::Pin,
     task::{Context, Poll, Waker},
@@ -17,10 +18,13 @@ use futures::{
     Stream,
     stream::{self, Iter, Pending},
 };
-use stream_keepalive::{IdleTimeout, Keepalive, KeepaliveExt};
+use stream_keepalive::{IdleTimeout, Keepalive, KeepaliveExt, Timer};
 use tokio::time::advance;
 
-use common::source::source;
+use common::{
+    clock::{Clock, PausedTokio, shared_timer::SharedTimers},
+    source::source,
+};
 
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -119,6 +123,27 @@ async fn a_stream_that_never_keeps_alive_allocates_nothing() {
         assert!(poll(&mut off).is_pending());
         assert!(poll(&mut endless).is_pending());
     })));
+}
+
+#[test]
+fn timers_that_share_a_queue_leave_nothing_behind() {
+    // Late, as the alarm is set: Tokio keeps the waker then.
+    let lives = || {
+        PausedTokio::run(async |_| {
+            let timers = SharedTimers::new();
+            let mut waits = timers.timer();
+            waits.arm(IDLE * 2);
+            let mut late = timers.timer();
+            late.arm(IDLE);
+            advance(IDLE).await;
+            poll_fn(|cx| late.poll_expired(cx)).await;
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(waits.poll_expired(&mut cx).is_pending());
+        });
+    };
+    lives(); // what the first runtime of a process leaves
+    let allocated = measure(lives);
+    assert_eq!(allocated.count_current, 0, "{allocated:?}");
 }
 
 /// Bytes beyond those of the parts, which may need padding to stand side by side.

@@ -9,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -22,20 +22,24 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// Makes timers that share a queue. So do its clones.
+/// Makes timers that share a queue. So do its clones. Have one for each runtime.
 ///
-/// They stay with the runtime in which the first of them waits: once that has been shut down, to poll one panics.
+/// All of them depend on the runtime in which the first one waits. While nobody drives it they do not expire; once it
+/// has been shut down, to poll one panics.
 #[derive(Clone)]
 pub struct SharedTimers(Arc<Shared>);
 
 struct Shared {
     /// Ticks are counted from here.
     start: Instant,
-    /// Whoever was to be woken until then has been.
+    /// What is due by this tick has expired, and whoever waits for it is woken right after. `NEVER`, once the runtime
+    /// has been shut down.
     passed: AtomicU64,
     queue: Mutex<Queue>,
-    /// While the alarm is being set, under the lock of the queue: it may ring there and then, and to attend to it
-    /// takes the lock too. Whoever sets it sees that it rings.
+    /// What the alarm rings.
+    bell: Waker,
+    /// True while the alarm is being set, which takes the lock of the queue. Tokio may ring it there and then, on the
+    /// same thread, and to answer takes the lock too. So nobody answers then; whoever sets it looks whether it rings.
     deaf: AtomicBool,
 }
 
@@ -50,15 +54,16 @@ struct Queue {
 /// In nanoseconds. A quarter of what Tokio's own timers can tell apart, so that little is lost by it.
 const TICK: u64 = 250_000;
 
-/// Beyond what the clock can count.
+/// A tick that does not come: beyond what the clock can count.
 const NEVER: u64 = u64::MAX;
 
 impl SharedTimers {
     pub fn new() -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new_cyclic(|shared| Shared {
             start: Instant::now(),
             passed: AtomicU64::new(0),
             queue: Mutex::default(),
+            bell: Arc::new(Bell(shared.clone())).into(),
             deaf: AtomicBool::new(false),
         }))
     }
@@ -76,7 +81,7 @@ impl SharedTimers {
 pub struct SharedTimer {
     shared: Arc<Shared>,
     deadline: u64,
-    /// When `waker` is woken, if that is still to come.
+    /// When `waker` is woken, if that is still to come. 0: it is not in the queue.
     queued: u64,
     waker: Option<Waker>,
 }
@@ -126,12 +131,16 @@ impl Drop for SharedTimer {
     }
 }
 
-/// The alarm rings here, and not in a task: that would have to be woken first.
-impl Wake for Shared {
+/// Answers the alarm where it rings, and not in a task: that would have to be woken first.
+struct Bell(Weak<Shared>);
+
+impl Wake for Bell {
     fn wake(self: Arc<Self>) {
-        // Written, not just read: what is not heard here is then seen where hearing is restored.
-        if !self.deaf.fetch_or(false, Ordering::AcqRel) {
-            self.wake_due();
+        if let Some(shared) = self.0.upgrade() {
+            // Written, not just read: either this is heard, or what follows `swap` sees that the alarm has rung.
+            if !shared.deaf.fetch_or(false, Ordering::AcqRel) {
+                shared.wake_due();
+            }
         }
     }
 }
@@ -147,12 +156,10 @@ impl Shared {
         passed
     }
 
-    fn enter(self: &Arc<Self>, tick: u64, waker: Waker) {
+    fn enter(&self, tick: u64, waker: Waker) {
         let mut queue = self.lock();
-        let first = queue.waiting.first_key_value();
-        let is_first = first.is_none_or(|(first, _)| tick < *first);
-        // Before all else, since it panics outside a runtime.
-        let late = is_first && self.set_alarm(&mut queue, tick).is_ready();
+        // First, since it panics outside a runtime.
+        let late = self.set_alarm(&mut queue, tick).is_ready();
         queue.waiting.entry(tick).or_default().push(waker);
         drop(queue);
         if late {
@@ -177,31 +184,30 @@ impl Shared {
         }
     }
 
-    fn wake_due(self: &Arc<Self>) {
+    fn wake_due(&self) {
         while let Some(due) = self.take_due() {
-            due.into_iter().for_each(Waker::wake);
+            for waker in due {
+                // One that panics keeps nobody else asleep.
+                _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
         }
     }
 
     /// Takes some that are due. When there are none, sets the alarm for the next.
-    fn take_due(self: &Arc<Self>) -> Option<Vec<Waker>> {
+    fn take_due(&self) -> Option<Vec<Waker>> {
         let mut queue = self.lock();
-        loop {
-            let first = queue.waiting.first_entry()?;
-            let tick = *first.key();
-            let now = self.start.elapsed().as_nanos() as u64 / TICK;
-            if tick <= now.max(self.passed.load(Ordering::Relaxed)) {
-                self.passed.fetch_max(tick, Ordering::Release);
-                return Some(first.remove());
-            }
-            if self.set_alarm(&mut queue, tick).is_pending() {
-                return None;
-            }
+        let (&tick, _) = queue.waiting.first_key_value()?;
+        let now = self.start.elapsed().as_nanos() as u64 / TICK;
+        let is_due = tick <= now.max(self.passed.load(Ordering::Relaxed));
+        if !is_due && self.set_alarm(&mut queue, tick).is_pending() {
+            return None;
         }
+        self.passed.fetch_max(tick, Ordering::Release);
+        queue.waiting.remove(&tick)
     }
 
-    /// Ready when it is too late for that.
-    fn set_alarm(self: &Arc<Self>, queue: &mut Queue, tick: u64) -> Poll<()> {
+    /// Lets the alarm ring at that tick, or sooner. Ready when it rings already.
+    fn set_alarm(&self, queue: &mut Queue, tick: u64) -> Poll<()> {
         let deadline = self.start + Duration::from_nanos(tick.saturating_mul(TICK));
         let alarm = match &mut queue.alarm {
             Some(alarm) if alarm.deadline() <= deadline && !alarm.is_elapsed() => {
@@ -210,18 +216,18 @@ impl Shared {
             alarm => alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline))),
         };
         self.deaf.store(true, Ordering::Relaxed);
-        alarm.as_mut().reset(deadline);
-        let waker = Waker::from(self.clone());
-        let rings = catch_unwind(AssertUnwindSafe(|| {
+        let set = catch_unwind(AssertUnwindSafe(|| {
+            alarm.as_mut().reset(deadline);
             // Unconstrained: a task that has spent its budget sets it for all.
-            pin!(unconstrained(alarm.as_mut())).poll(&mut Context::from_waker(&waker))
+            let alarm = pin!(unconstrained(alarm.as_mut()));
+            alarm.poll(&mut Context::from_waker(&self.bell))
         }));
         self.deaf.swap(false, Ordering::AcqRel);
-        match rings {
-            Ok(Poll::Pending) if !alarm.is_elapsed() => return Poll::Pending,
-            Ok(_) => {}
-            // Its runtime has been shut down, and everybody is woken to find out.
-            Err(_) => self.passed.store(NEVER, Ordering::Release),
+        if set.is_err() {
+            // Its runtime has been shut down: everybody is woken to find out.
+            self.passed.store(NEVER, Ordering::Release);
+        } else if !alarm.is_elapsed() {
+            return Poll::Pending;
         }
         Poll::Ready(())
     }

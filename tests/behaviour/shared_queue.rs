@@ -1,10 +1,10 @@
 //! Timers that share a queue: what a timer of one's own need not fear.
 
 use std::{
-    future::{Future, poll_fn},
+    future::{Future, poll_fn, ready},
     pin::pin,
-    sync::mpsc,
-    task::Poll,
+    sync::{Arc, mpsc},
+    task::{Context, Poll, Wake, Waker},
     thread,
     time::Duration,
 };
@@ -112,56 +112,94 @@ fn a_stream_that_comes_before_all_others_need_not_wait_for_them() {
 }
 
 #[test]
-fn an_alarm_that_rings_while_it_is_set_is_heard() {
-    // Each stream has a queue of its own, so that alarms are set all the time.
-    const QUEUES: usize = 1000;
-    const ROUNDS: usize = 2000;
+fn an_alarm_that_is_too_late_as_it_is_moved_is_heard() {
+    let case = async {
+        let timers = SharedTimers::new();
+        let (mut hour, mut soon) = (timers.timer(), timers.timer());
+        hour.arm(Duration::from_secs(3600));
+        assert_eq!(poll!(poll_fn(|cx| hour.poll_expired(cx))), Poll::Pending);
+        soon.arm(IDLE);
+        advance(2 * IDLE).await;
+        let start = Instant::now();
+        poll_fn(|cx| soon.poll_expired(cx)).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    };
+    ends(|| paused().block_on(case));
+}
+
+#[test]
+fn a_waker_that_panics_leaves_the_others_of_its_queue_well() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("the waker panics");
+        }
+    }
+    paused().block_on(async {
+        let timers = SharedTimers::new();
+        let mut before = beats(&timers);
+        let panics = Waker::from(Arc::new(Panics));
+        assert_eq!(
+            before.poll_next_unpin(&mut Context::from_waker(&panics)),
+            Poll::Pending
+        );
+        let mut after = beats(&timers);
+        for _ in 0..3 {
+            let next = timeout(PATIENCE, after.next()).await;
+            assert_eq!(next, Ok(Some(KEEPALIVE)));
+        }
+    });
+}
+
+/// Does it on another thread, since a lock that is never let go would hold up the test too.
+fn ends(what: impl FnOnce() + Send + 'static) {
     let (sender, done) = mpsc::channel();
     thread::spawn(move || {
-        let mut builder = Builder::new_multi_thread();
-        let runtime = builder.worker_threads(4).enable_time().build().unwrap();
-        runtime.block_on(async {
-            let mut tasks = JoinSet::new();
-            for queue in 0..QUEUES {
-                let idle = Duration::from_micros(200 + queue as u64);
-                let timer = SharedTimers::new().timer();
-                let beats = Keepalive::with_timer(stream::pending(), idle, Repeat(()), timer);
-                tasks.spawn(beats.take(ROUNDS).for_each(|()| std::future::ready(())));
-            }
-            tasks.join_all().await;
-        });
+        what();
         sender.send(())
     });
-    done.recv_timeout(3 * PATIENCE).expect("some wait for ever");
+    assert_eq!(done.recv_timeout(3 * PATIENCE), Ok(()));
+}
+
+/// Lets streams live on four threads, in real time, to their end.
+fn in_parallel(streams: impl Future<Output = JoinSet<()>> + Send + 'static) {
+    ends(|| {
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.worker_threads(4).enable_time().build().unwrap();
+        runtime.block_on(async { streams.await.join_all().await });
+    });
+}
+
+#[test]
+fn an_alarm_that_rings_while_it_is_set_is_heard() {
+    // Each stream has a queue of its own, so that alarms are set all the time.
+    in_parallel(async {
+        let streams = (0..1000).map(|micros| {
+            let idle = Duration::from_micros(200 + micros);
+            let timer = SharedTimers::new().timer();
+            let beats = Keepalive::with_timer(stream::pending(), idle, Repeat(()), timer);
+            beats.take(2000).for_each(|()| ready(()))
+        });
+        streams.collect()
+    });
 }
 
 #[test]
 fn of_a_thousand_streams_with_other_intervals_none_is_forgotten_and_none_is_early() {
-    const ROUNDS: usize = 30;
-    let streams = async |timers: SharedTimers| {
-        let mut tasks = JoinSet::new();
-        for stream in 0..1000 {
+    in_parallel(async {
+        let timers = SharedTimers::new();
+        let streams = (0..1000).map(|stream| {
             let idle = Duration::from_micros(500 + 17 * (stream % 300));
-            let mut beats =
-                Keepalive::with_timer(stream::pending(), idle, Repeat(()), timers.timer());
-            tasks.spawn(async move {
-                for _ in 0..ROUNDS {
+            let silent = stream::pending();
+            let mut beats = Keepalive::with_timer(silent, idle, Repeat(()), timers.timer());
+            async move {
+                for _ in 0..30 {
                     let asked = Instant::now();
                     beats.next().await;
                     assert!(asked.elapsed() >= idle);
                 }
-            });
-        }
-        while let Some(ended) = tasks.join_next().await {
-            ended.unwrap();
-        }
-    };
-    let (sender, done) = mpsc::channel();
-    thread::spawn(move || {
-        let mut builder = Builder::new_multi_thread();
-        let runtime = builder.worker_threads(4).enable_time().build().unwrap();
-        runtime.block_on(streams(SharedTimers::new()));
-        sender.send(())
+            }
+        });
+        streams.collect()
     });
-    done.recv_timeout(3 * PATIENCE).expect("some wait for ever");
 }
