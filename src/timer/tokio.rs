@@ -86,7 +86,9 @@ impl Timer for TokioTimer {
     #[track_caller]
     fn arm(&mut self, after: Duration) {
         let now = Instant::now();
-        self.deadline = now.checked_add(after);
+        // Not Tokio's own: that is a call which the compiler does not see through.
+        let deadline = now.into_std().checked_add(after);
+        self.deadline = deadline.map(Instant::from_std);
         match (&self.sleep, self.deadline) {
             // It fires in time, or has fired and is moved when polled. Moving it at each silence would
             // cost more than all the rest.
