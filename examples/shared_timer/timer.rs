@@ -158,8 +158,14 @@ impl Shared {
 
     fn enter(&self, tick: u64, waker: Waker) {
         let mut queue = self.lock();
-        // First, since it panics outside a runtime.
-        let late = self.set_alarm(&mut queue, tick).is_ready();
+        // Not for this one alone: it may have rung for the first, and nobody has heard it yet.
+        let first = queue
+            .waiting
+            .keys()
+            .next()
+            .map_or(tick, |first| tick.min(*first));
+        // Before all else, since it panics outside a runtime.
+        let late = self.set_alarm(&mut queue, first).is_ready();
         queue.waiting.entry(tick).or_default().push(waker);
         drop(queue);
         if late {
@@ -206,7 +212,7 @@ impl Shared {
         queue.waiting.remove(&tick)
     }
 
-    /// Lets the alarm ring at that tick, or sooner. Ready when it rings already.
+    /// Lets the alarm ring at that tick, before which nobody in the queue is due, or sooner. Ready when it rings already.
     fn set_alarm(&self, queue: &mut Queue, tick: u64) -> Poll<()> {
         let deadline = self.start + Duration::from_nanos(tick.saturating_mul(TICK));
         let alarm = match &mut queue.alarm {

@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt, poll, stream};
 use stream_keepalive::{Keepalive, Repeat, Timer};
 use tokio::{
     runtime::{Builder, Runtime},
-    task::{JoinSet, consume_budget},
+    task::{JoinSet, consume_budget, yield_now},
     time::{Instant, advance, timeout},
 };
 
@@ -181,6 +181,28 @@ fn an_alarm_that_rings_while_it_is_set_is_heard() {
             beats.take(2000).for_each(|()| ready(()))
         });
         streams.collect()
+    });
+}
+
+#[test]
+fn an_alarm_that_rings_is_heard_while_others_come_with_longer_intervals() {
+    in_parallel(async {
+        let mut streams = JoinSet::new();
+        for _ in 0..100 {
+            let timers = SharedTimers::new();
+            let idle = Duration::from_millis(1);
+            let beats = Keepalive::with_timer(stream::pending(), idle, Repeat(()), timers.timer());
+            let beats = streams.spawn(beats.take(1000).for_each(|()| ready(())));
+            streams.spawn(async move {
+                while !beats.is_finished() {
+                    let mut timer = timers.timer();
+                    timer.arm(Duration::from_secs(3600));
+                    assert_eq!(poll!(poll_fn(|cx| timer.poll_expired(cx))), Poll::Pending);
+                    yield_now().await;
+                }
+            });
+        }
+        streams
     });
 }
 
