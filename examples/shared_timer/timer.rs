@@ -158,14 +158,15 @@ impl Shared {
 
     fn enter(&self, tick: u64, waker: Waker) {
         let mut queue = self.lock();
-        // Not for this one alone: it may have rung for the first, and nobody has heard it yet.
-        let first = queue
+        // Behind others there is nothing to do: the alarm is set for the first of them, or has rung and is about to be
+        // answered. To set it for later would silence it.
+        let is_first = queue
             .waiting
             .keys()
             .next()
-            .map_or(tick, |first| tick.min(*first));
+            .is_none_or(|first| tick < *first);
         // Before all else, since it panics outside a runtime.
-        let late = self.set_alarm(&mut queue, first).is_ready();
+        let late = is_first && self.set_alarm(&mut queue, tick).is_ready();
         queue.waiting.entry(tick).or_default().push(waker);
         drop(queue);
         if late {
