@@ -213,7 +213,7 @@ impl Shared {
         queue.waiting.remove(&tick)
     }
 
-    /// Lets the alarm ring at that tick, before which nobody in the queue is due, or sooner. Ready when it rings already.
+    /// Lets the alarm ring at that tick or sooner; nobody in the queue is due before. Ready when it rings already.
     fn set_alarm(&self, queue: &mut Queue, tick: u64) -> Poll<()> {
         let deadline = self.start + Duration::from_nanos(tick.saturating_mul(TICK));
         let alarm = match &mut queue.alarm {
