@@ -112,6 +112,25 @@ fn a_stream_that_comes_before_all_others_need_not_wait_for_them() {
 }
 
 #[test]
+fn streams_that_are_due_soon_after_others_are_woken_together() {
+    let woken_at = paused().block_on(async {
+        let timers = SharedTimers::new();
+        let start = Instant::now();
+        let mut streams = JoinSet::new();
+        for due in 20..30 {
+            let mut timer = timers.timer();
+            timer.arm(Duration::from_millis(due));
+            streams.spawn(async move {
+                poll_fn(|cx| timer.poll_expired(cx)).await;
+                start.elapsed().as_millis()
+            });
+        }
+        streams.join_all().await
+    });
+    assert_eq!(woken_at, [20, 23, 23, 23, 26, 26, 26, 29, 29, 29]);
+}
+
+#[test]
 fn an_alarm_that_is_too_late_as_it_is_moved_is_heard() {
     let case = async {
         let timers = SharedTimers::new();
