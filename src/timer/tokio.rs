@@ -11,10 +11,13 @@ use {
         task::{Context, Poll, Waker},
         time::Duration,
     },
+    pin_project_lite::pin_project,
     std::{boxed::Box, future::Future},
 };
 
 /// The default [`Timer`](crate::Timer): Tokio's, with a resolution of one millisecond.
+///
+/// It expires up to 584 years after it has been armed; told to do so later than that, it never does.
 ///
 /// It needs the feature `tokio`, which is on by default. It allocates once, when it is armed for
 /// the first time, and follows Tokio's paused clock in tests.
@@ -43,16 +46,27 @@ use {
 /// ```
 #[derive(Debug, Default)]
 pub struct TokioTimer {
-    /// `None`: never.
+    /// Boxed, so that the adapter is small and can be moved, and that a stream which is never silent
+    /// does not pay for it.
     #[cfg(feature = "tokio")]
-    deadline: Option<Instant>,
-    /// Fires at the deadline or before it, and is then moved. Boxed, so that the adapter is small
-    /// and can be moved, and that a stream which is never silent does not pay for it.
+    alarm: Option<Pin<Box<Alarm>>>,
     #[cfg(feature = "tokio")]
-    sleep: Option<Pin<Box<Sleep>>>,
-    /// The waker that `sleep` will wake.
+    armed_at: Option<Instant>,
+    /// The waker that the alarm will wake.
     #[cfg(feature = "tokio")]
     waker: Option<Waker>,
+}
+
+#[cfg(feature = "tokio")]
+pin_project! {
+    #[derive(Debug)]
+    struct Alarm {
+        // Fires at the deadline or before it, and is then moved.
+        #[pin]
+        sleep: Sleep,
+        // How long after the alarm was armed the deadline is.
+        nanos: u64,
+    }
 }
 
 impl TokioTimer {
@@ -67,86 +81,102 @@ impl TokioTimer {
     pub const fn new() -> Self {
         Self {
             #[cfg(feature = "tokio")]
-            deadline: None,
+            alarm: None,
             #[cfg(feature = "tokio")]
-            sleep: None,
+            armed_at: None,
             #[cfg(feature = "tokio")]
             waker: None,
         }
     }
 }
 
-/// The longest that a `Sleep` is asked for, a year: far from where its arithmetic overflows.
+/// In nanoseconds: 584 years.
 #[cfg(feature = "tokio")]
-const LONGEST_SLEEP: Duration = Duration::from_secs(31_536_000);
+const NEVER: u64 = u64::MAX;
 
 #[cfg(feature = "tokio")]
 impl Timer for TokioTimer {
     #[inline]
     #[track_caller]
     fn arm(&mut self, after: Duration) {
+        let nanos = u64::try_from(after.as_nanos()).unwrap_or(NEVER);
         let now = Instant::now();
-        // Not Tokio's own: that is a call which the compiler does not see through.
-        let deadline = now.into_std().checked_add(after);
-        self.deadline = deadline.map(Instant::from_std);
-        match (&self.sleep, self.deadline) {
+        match &mut self.alarm {
             // It fires in time, or has fired and is moved when polled. Moving it at each silence would
-            // cost more than all the rest.
-            (Some(sleep), Some(deadline)) if sleep.deadline() <= deadline => {}
-            (_, Some(deadline)) => self.sleep_until(deadline, now),
-            (_, None) => {}
+            // cost more than all the rest. The deadline is not even added up: nothing that needs the
+            // reading of a clock can be done beside it.
+            Some(alarm) if alarm.nanos == nanos => {}
+            Some(alarm) => {
+                self.waker = None;
+                alarm.as_mut().change(now, nanos);
+            }
+            None => self.alarm = Alarm::new(now, nanos),
         }
+        self.armed_at = Some(now);
     }
 
     #[inline]
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (Some(alarm), Some(armed_at)) = (&mut self.alarm, self.armed_at) else {
+            return Poll::Pending;
+        };
         // It will wake this task: another poll would change nothing, and cost three times as much.
-        if let (Some(sleep), Some(waker)) = (&self.sleep, &self.waker) {
-            if !sleep.is_elapsed() && waker.will_wake(cx.waker()) {
+        if let Some(waker) = &self.waker {
+            if !alarm.sleep.is_elapsed() && waker.will_wake(cx.waker()) {
                 return Poll::Pending;
             }
         }
-        self.poll_sleep(cx)
+        let expired = alarm.as_mut().poll_expired(armed_at, cx);
+        if expired.is_pending() {
+            self.waker = Some(cx.waker().clone());
+        }
+        expired
     }
 }
 
 #[cfg(feature = "tokio")]
-impl TokioTimer {
-    /// Lets `sleep` fire at the deadline, or a year from now if that is sooner.
+impl Alarm {
     #[cold]
     #[track_caller]
-    fn sleep_until(&mut self, deadline: Instant, now: Instant) {
-        let deadline = deadline.min(now + LONGEST_SLEEP);
-        self.waker = None;
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(deadline),
-            None => {
-                assert!(
-                    Handle::try_current().is_ok(),
-                    "a silent stream needs a Tokio runtime with its time driver enabled"
-                );
-                self.sleep = Some(Box::pin(sleep_until(deadline)));
-            }
+    fn new(now: Instant, nanos: u64) -> Option<Pin<Box<Self>>> {
+        if nanos == NEVER {
+            return None;
         }
+        assert!(
+            Handle::try_current().is_ok(),
+            "a silent stream needs a Tokio runtime with its time driver enabled"
+        );
+        let sleep = sleep_until(now + Duration::from_nanos(nanos));
+        Some(Box::pin(Self { sleep, nanos }))
     }
 
-    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let (Some(deadline), Some(sleep)) = (self.deadline, &mut self.sleep) {
-            // Unconstrained: with the task's cooperative budget spent, a `Sleep` says that it is
-            // pending without registering the waker, and an inner stream that always spends the
-            // budget would keep the timer from expiring.
-            if pin!(unconstrained(sleep.as_mut())).poll(cx).is_pending() {
-                self.waker = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            if deadline <= sleep.deadline() {
+    #[cold]
+    fn change(self: Pin<&mut Self>, now: Instant, nanos: u64) {
+        let alarm = self.project();
+        alarm.sleep.reset(now + Duration::from_nanos(nanos));
+        *alarm.nanos = nanos;
+    }
+
+    #[cold]
+    fn poll_expired(self: Pin<&mut Self>, armed_at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let mut alarm = self.project();
+        // Unconstrained: with the task's cooperative budget spent, a `Sleep` says that it is pending
+        // without registering the waker, and an inner stream that always spends the budget would keep
+        // the timer from expiring.
+        while pin!(unconstrained(alarm.sleep.as_mut()))
+            .poll(cx)
+            .is_ready()
+        {
+            let fired = alarm.sleep.deadline();
+            let (from, nanos) = match *alarm.nanos {
+                NEVER => (fired, NEVER),
+                nanos => (armed_at, nanos),
+            };
+            let deadline = from + Duration::from_nanos(nanos);
+            if deadline <= fired {
                 return Poll::Ready(());
             }
-            let now = Instant::now();
-            if deadline <= now {
-                return Poll::Ready(());
-            }
-            self.sleep_until(deadline, now);
+            alarm.sleep.as_mut().reset(deadline);
         }
         Poll::Pending
     }
