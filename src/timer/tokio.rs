@@ -17,10 +17,9 @@ use {
 
 /// The default [`Timer`](crate::Timer): Tokio's, with a resolution of one millisecond.
 ///
-/// It expires up to 584 years after it has been armed; told to do so later than that, it never does.
-///
 /// It needs the feature `tokio`, which is on by default. It allocates once, when it is armed for
-/// the first time, and follows Tokio's paused clock in tests.
+/// the first time, and follows Tokio's paused clock in tests. A duration of more than 584 years
+/// never ends.
 ///
 /// It stays with the runtime in which it is first armed. The stream may go on in another one, as
 /// long as the first one lives.
@@ -64,7 +63,7 @@ pin_project! {
         // Fires at the deadline or before it, and is then moved.
         #[pin]
         sleep: Sleep,
-        // How long after the alarm was armed the deadline is.
+        // How long after the alarm was armed the deadline is. `NEVER`: there is none.
         nanos: u64,
     }
 }
@@ -90,6 +89,11 @@ impl TokioTimer {
     }
 }
 
+/// A year: the longest that a `Sleep` is asked for. Before version 1.54, one that is years away
+/// can make Tokio forget others (tokio-rs/tokio#8334).
+#[cfg(feature = "tokio")]
+const LONGEST_SLEEP: Duration = Duration::from_secs(31_536_000);
+
 /// In nanoseconds: 584 years.
 #[cfg(feature = "tokio")]
 const NEVER: u64 = u64::MAX;
@@ -103,8 +107,8 @@ impl Timer for TokioTimer {
         let now = Instant::now();
         match &mut self.alarm {
             // It fires in time, or has fired and is moved when polled. Moving it at each silence would
-            // cost more than all the rest. The deadline is not even added up: nothing that needs the
-            // reading of a clock can be done beside it.
+            // cost more than all the rest. Even to add up the deadline costs: it has to wait for the
+            // clock, and the next reading waits for it.
             Some(alarm) if alarm.nanos == nanos => {}
             Some(alarm) => {
                 self.waker = None;
@@ -146,37 +150,35 @@ impl Alarm {
             Handle::try_current().is_ok(),
             "a silent stream needs a Tokio runtime with its time driver enabled"
         );
-        let sleep = sleep_until(now + Duration::from_nanos(nanos));
+        let sleep = sleep_until(now + Duration::from_nanos(nanos).min(LONGEST_SLEEP));
         Some(Box::pin(Self { sleep, nanos }))
     }
 
     #[cold]
     fn change(self: Pin<&mut Self>, now: Instant, nanos: u64) {
         let alarm = self.project();
-        alarm.sleep.reset(now + Duration::from_nanos(nanos));
+        let after = Duration::from_nanos(nanos).min(LONGEST_SLEEP);
+        alarm.sleep.reset(now + after);
         *alarm.nanos = nanos;
     }
 
     #[cold]
     fn poll_expired(self: Pin<&mut Self>, armed_at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let mut alarm = self.project();
+        let this = self.project();
+        let (mut sleep, nanos) = (this.sleep, *this.nanos);
+        let deadline = (nanos < NEVER).then(|| armed_at + Duration::from_nanos(nanos));
+        let is_over = |now| deadline.is_some_and(|deadline| deadline <= now);
         // Unconstrained: with the task's cooperative budget spent, a `Sleep` says that it is pending
         // without registering the waker, and an inner stream that always spends the budget would keep
         // the timer from expiring.
-        while pin!(unconstrained(alarm.sleep.as_mut()))
-            .poll(cx)
-            .is_ready()
-        {
-            let fired = alarm.sleep.deadline();
-            let (from, nanos) = match *alarm.nanos {
-                NEVER => (fired, NEVER),
-                nanos => (armed_at, nanos),
-            };
-            let deadline = from + Duration::from_nanos(nanos);
-            if deadline <= fired {
+        while pin!(unconstrained(sleep.as_mut())).poll(cx).is_ready() {
+            let fired = sleep.deadline();
+            if is_over(fired) || is_over(Instant::now()) {
                 return Poll::Ready(());
             }
-            alarm.sleep.as_mut().reset(deadline);
+            let next = fired + LONGEST_SLEEP;
+            let deadline = deadline.unwrap_or(next);
+            sleep.as_mut().reset(deadline.min(next));
         }
         Poll::Pending
     }

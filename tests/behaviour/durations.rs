@@ -119,6 +119,22 @@ async fn what_is_set_within_a_silence_to_centuries_that_cannot_be_counted_never_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silence_of_decades_delays_no_other_stream() {
+    // Tokio's timers stand in slots of 2^30 ms, 64 in a round. Before version 1.54, one that was whole rounds away hid
+    // those that moved on to the next slot.
+    let slot = Duration::from_millis(1 << 30);
+    let hour = Duration::from_secs(3600);
+    let (_remote, mut far) = keepalives(&PausedTokio, slot * 64 * 11);
+    assert_pending!(far.poll_next());
+    advance(slot - hour / 2).await;
+    let (_remote, mut near) = keepalives(&PausedTokio, hour);
+    assert_pending!(near.poll_next());
+    advance(hour).await;
+    assert!(near.is_woken());
+    assert_ready_eq!(near.poll_next(), Some(KEEPALIVE));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clock_that_jumps_by_years_costs_one_keepalive() {
     let (_remote, mut events) = keepalives(&PausedTokio, PausedTokio::IDLE);
     for years in [1, 10, 1000] {
