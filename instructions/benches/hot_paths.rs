@@ -20,7 +20,7 @@ mod loads;
 // runtime does for them.
 const READY: u64 = 13_378;
 const FULL_CHANNEL: u64 = 251_331;
-const READY_AND_PENDING: u64 = 164_625;
+const READY_AND_PENDING: u64 = 149_679;
 const KEEPALIVES: u64 = 363_187;
 
 fn at_most(instructions: u64) -> LibraryBenchmarkConfig {

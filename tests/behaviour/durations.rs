@@ -119,6 +119,20 @@ async fn what_is_set_within_a_silence_to_centuries_that_cannot_be_counted_never_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_keepalive_asked_for_late_after_the_timer_fired_early_wakes_nobody_again() {
+    let (remote, mut kept) = keepalives(&PausedTokio, MILLI * 20);
+    assert_pending!(kept.poll_next());
+    advance(MILLI * 10).await;
+    remote.send("a");
+    assert_ready_eq!(kept.poll_next(), Some("a"));
+    assert_pending!(kept.poll_next());
+    advance(MILLI * 30).await;
+    assert!(kept.is_woken());
+    assert_ready_eq!(kept.poll_next(), Some(KEEPALIVE));
+    assert!(!kept.is_woken());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silence_of_decades_delays_no_other_stream() {
     // Tokio's timers stand in slots of 2^30 ms, 64 in a round. Before version 1.54, one that was whole rounds away hid
     // those that moved on to the next slot.
