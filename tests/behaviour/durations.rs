@@ -119,6 +119,20 @@ async fn what_is_set_within_a_silence_to_centuries_that_cannot_be_counted_never_
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_duration_set_within_a_silence_wakes_nobody_before_it_is_over() {
+    let (_remote, mut kept) = keepalives(&PausedTokio, MILLI * 20);
+    assert_pending!(kept.poll_next());
+    for idle in [MILLI * 10, MILLI * 30] {
+        kept.set_idle(idle);
+        assert_pending!(kept.poll_next());
+        advance(idle - MILLI).await;
+        assert!(!kept.is_woken(), "{idle:?}");
+    }
+    advance(MILLI).await;
+    assert!(kept.is_woken());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_keepalive_asked_for_late_after_the_timer_fired_early_wakes_nobody_again() {
     let (remote, mut kept) = keepalives(&PausedTokio, MILLI * 20);
     assert_pending!(kept.poll_next());
