@@ -1,43 +1,21 @@
 //! Keepalives on smol, whose timer is that of async-io: `cargo run --example smol`
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use futures::stream::{self, StreamExt};
-use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
-
-pub struct SmolTimer(Timer);
-
-impl Default for SmolTimer {
-    fn default() -> Self {
-        Self(Timer::never())
-    }
-}
-
-impl stream_keepalive::Timer for SmolTimer {
-    fn arm(&mut self, after: Duration) {
-        self.0.set_after(after);
-    }
-
-    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
-    }
-}
+use stream_keepalive::{KeepaliveExt, SleepTimer};
 
 fn main() {
     async_io::block_on(async {
         let second = Duration::from_secs(1);
-        // It says one thing, and then hangs.
+        // One item, and then nothing.
         let source = stream::iter(["backup started"]).chain(stream::pending());
-        let source = IdleTimeout::with_timer(source, second * 3, SmolTimer::default())
-            .with_last(|| "given up");
-        let mut events =
-            Keepalive::with_timer(source, second, Repeat("(keepalive)"), SmolTimer::default());
+        let mut events = source
+            .idle_timeout_with(second * 3, || "gave up")
+            .with_timer(SleepTimer::new(Timer::after))
+            .keepalive(second, "(keepalive)")
+            .with_timer(SleepTimer::new(Timer::after));
 
         let start = Instant::now();
         while let Some(event) = events.next().await {

@@ -1,59 +1,90 @@
-use core::fmt;
-
-/// Makes the items that fill a silence.
+/// Makes the keepalives that a [`Keepalive`](crate::Keepalive) inserts.
 ///
-/// Every closure or function that takes nothing and returns an item is a filler, and so is
-/// [`Repeat`], which clones one value. Implement the trait for a type of your own where the type
-/// of the stream must be written down and a closure has no name.
-///
-/// [`fill`](Fill::fill) runs once for each keepalive, as it is yielded, never ahead: what it reads
-/// is as fresh as the keepalive.
+/// Every closure or function that takes nothing and returns an item is a filler, and so is [`Repeat`],
+/// which clones one value. Implement the trait for a type of your own where the filler has to see the
+/// items, must be able to hold a keepalive back, or must have a name.
 ///
 /// # Example
 ///
-/// A keepalive that carries a resume point:
+/// A keepalive that carries the last sequence number, so that the client can resume after it. There is
+/// none before the first event, because the client could not resume there:
 ///
 /// ```
-/// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
 /// use std::time::Duration;
 /// use futures::stream::{self, StreamExt};
-/// use stream_keepalive::{Fill, Keepalive};
+/// use stream_keepalive::{Fill, KeepaliveExt};
 ///
-/// #[derive(Debug, PartialEq)]
+/// #[derive(Clone, Debug, PartialEq)]
 /// enum Event {
-///     Progress(u64),
+///     Created { number: u64 },
+///     Progress { number: u64 },
 /// }
 ///
-/// struct LastSeen(Arc<AtomicU64>);
+/// #[derive(Default)]
+/// struct LastNumber(Option<u64>);
 ///
-/// impl Fill<Event> for LastSeen {
+/// impl Fill<Event> for LastNumber {
+///     fn observe(&mut self, event: &Event) {
+///         if let Event::Created { number } = event {
+///             self.0 = Some(*number);
+///         }
+///     }
+///
+///     fn ready(&mut self) -> bool {
+///         self.0.is_some()
+///     }
+///
 ///     fn fill(&mut self) -> Event {
-///         Event::Progress(self.0.load(Ordering::Acquire))
+///         Event::Progress { number: self.0.unwrap_or_default() }
 ///     }
 /// }
 ///
-/// // A type that can be written down, for a field or an associated type.
-/// type Events = Keepalive<stream::Pending<Event>, LastSeen>;
-///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() {
-/// let seen = Arc::new(AtomicU64::new(7));
-/// let idle = Duration::from_secs(20);
-/// let mut events: Events = Keepalive::new(stream::pending(), idle, LastSeen(seen.clone()));
+/// let bus = stream::iter([Event::Created { number: 7 }]).chain(stream::pending());
+/// let mut events = bus.keepalive_with(Duration::from_secs(20), LastNumber::default());
 ///
-/// assert_eq!(events.next().await, Some(Event::Progress(7)));
-/// seen.store(8, Ordering::Release);
-/// assert_eq!(events.next().await, Some(Event::Progress(8)));
+/// assert_eq!(events.next().await, Some(Event::Created { number: 7 }));
+/// assert_eq!(events.next().await, Some(Event::Progress { number: 7 }));
 /// # }
 /// ```
+#[doc(alias = "heartbeat")]
+#[doc(alias = "ping")]
 pub trait Fill<Item> {
     /// Makes the next keepalive.
     ///
+    /// It runs once for each keepalive, as the keepalive is yielded. What it reads is as fresh as the
+    /// keepalive.
+    ///
     /// # Panics
     ///
-    /// The adapter never panics on behalf of a filler. A panic of the filler's own passes through
-    /// `poll_next`; that keepalive is skipped, and the stream can be polled on.
+    /// If it panics, the panic propagates and that keepalive is skipped. The stream can be polled again.
     fn fill(&mut self) -> Item;
+
+    /// Sees each item of the inner stream before the item is passed on.
+    ///
+    /// It does not see keepalives.
+    ///
+    /// # Panics
+    ///
+    /// If it panics, the panic propagates and that item is lost. The stream can be polled again.
+    #[inline]
+    fn observe(&mut self, item: &Item) {
+        let _ = item;
+    }
+
+    /// Returns whether a keepalive may be inserted now.
+    ///
+    /// It is asked when a keepalive is due. If it says no, nothing is yielded, and the idle clock starts
+    /// again. A filler can use it to stay out of a frame that is half sent.
+    ///
+    /// # Panics
+    ///
+    /// If it panics, the panic propagates and that keepalive is skipped. The stream can be polled again.
+    #[inline]
+    fn ready(&mut self) -> bool {
+        true
+    }
 }
 
 impl<F, Item> Fill<Item> for F
@@ -68,7 +99,7 @@ where
 
 /// A filler that repeats one value, by cloning it.
 ///
-/// It is what [`keepalive`](crate::KeepaliveExt::keepalive) uses, and the filler of the plain type
+/// [`keepalive`](crate::KeepaliveExt::keepalive) uses it, and it is the filler of the plain type
 /// [`Keepalive<S>`](crate::Keepalive).
 ///
 /// # Example
@@ -86,7 +117,7 @@ where
 /// assert_eq!(lines.next().await, Some(""));
 /// # }
 /// ```
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Repeat<Item>(
     /// The value that is cloned for each keepalive.
     pub Item,
@@ -96,12 +127,5 @@ impl<Item: Clone> Fill<Item> for Repeat<Item> {
     #[inline]
     fn fill(&mut self) -> Item {
         self.0.clone()
-    }
-}
-
-// By hand, so that `Keepalive` is `Debug` whatever the item is.
-impl<Item> fmt::Debug for Repeat<Item> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Repeat").finish_non_exhaustive()
     }
 }

@@ -1,23 +1,71 @@
 use core::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures_core::{FusedStream, Stream};
 use pin_project_lite::pin_project;
 
-use crate::{Fill, Repeat, Timer, TokioTimer, silence::Silence};
+use crate::{Fill, Repeat, Timer, TokioTimer, accessors::accessors, idle_clock::IdleClock};
 
 pin_project! {
-    /// A stream that fills silence.
+    /// A stream that inserts a keepalive whenever the inner stream has been idle for a while.
     ///
-    /// Items, errors and the end of the inner stream pass at once, in order and unchanged. Whenever
-    /// the inner stream has been silent for `idle`, one item made by `fill` goes out.
+    /// [`KeepaliveExt`](crate::KeepaliveExt) creates it from any stream. Items, errors and the end of
+    /// the inner stream are passed on immediately, in order and unchanged.
     ///
-    /// `Keepalive<S>` repeats a value, `Keepalive<S, F>` asks a closure, a function or a [`Fill`] of
-    /// your own; a third parameter is the [`Timer`]. Each can be written down where a type must be:
+    /// # Rules
+    ///
+    /// **The idle clock** starts when a poll of the inner stream returns `Pending`, and stops at the
+    /// next item. Before the first pending poll no clock runs; after it, the clock runs whether anyone
+    /// polls or not. A consumer that keeps polling never waits longer than `idle`. While items are
+    /// ready, no clock is read and no timer is touched.
+    ///
+    /// **One keepalive for each idle period.** It is never early, and late by the timer's resolution (1 ms
+    /// with [`TokioTimer`]) and scheduling at most. A consumer that was away for ten periods gets one
+    /// keepalive, not ten.
+    ///
+    /// **An item always wins.** If the inner stream has an item, or its end, that comes first, however
+    /// overdue the keepalive is. This holds as well when the task had spent its cooperative budget, so
+    /// that the inner stream could not be asked: the task yields, and the next poll decides. Another
+    /// stream in the same task that spends the whole budget at every poll delays the keepalive for as
+    /// long as it does so, as it delays every Tokio resource that is polled after it.
+    ///
+    /// **Every item is activity**, an `Err` too.
+    ///
+    /// **After the end nothing comes.** The stream returns `None` from then on, no keepalive trails, and
+    /// the inner stream is not polled again. The adapter is a [`FusedStream`] whatever the inner stream
+    /// is.
+    ///
+    /// **[`Duration::ZERO`] turns the adapter off.** An `idle` of 73 years or more counts as
+    /// [`Duration::MAX`] and never expires. No duration panics.
+    ///
+    /// # Caveats
+    ///
+    /// - A stream is not idle before its first pending poll. A consumer that works for three seconds
+    ///   between an item and its next poll adds these three seconds to the gap that its own client
+    ///   sees. Subtract them from `idle`.
+    /// - The keepalive needs to be polled for. If nothing polls the stream, nothing is inserted.
+    ///
+    /// # Panics
+    ///
+    /// With [`TokioTimer`], a poll that finds the inner stream idle panics outside a Tokio runtime with
+    /// the time driver enabled, and when the runtime in which the stream first went idle has been shut
+    /// down. Items and the end are still passed on there, and so they are while `idle` is zero.
+    ///
+    /// If the inner stream panics, the panic propagates. The idle clock keeps running, and the adapter
+    /// can be polled again.
+    ///
+    /// # Cancel safety
+    ///
+    /// All state lives in the stream. Dropping a `next()` future, as `select!` does, loses neither an item
+    /// nor the deadline. Any task may poll at any time; the task that polled last is woken.
+    ///
+    /// # Naming the type
+    ///
+    /// The adapter can be named, so no boxing is needed in struct fields or associated types:
     ///
     /// ```
     /// use stream_keepalive::Keepalive;
@@ -30,41 +78,6 @@ pin_project! {
     /// type Events = Keepalive<Bus, fn() -> Event>; // from `.keepalive_with(idle, make as fn() -> Event)`
     /// # }
     /// ```
-    ///
-    /// # How silence is counted
-    ///
-    /// The clock runs while the consumer waits: it starts at the first poll that finds nothing, and
-    /// stops at the next item. So whoever asks is answered within `idle`. While items are ready, no
-    /// clock is read and no timer touched.
-    ///
-    /// - One keepalive for each silent `idle`: never early, late by the timer's resolution (1 ms with
-    ///   [`TokioTimer`]) and the scheduler at most. A consumer that was away for ten periods gets one
-    ///   keepalive, not ten.
-    /// - The inner stream goes first: an item or the end found at the same poll replaces a keepalive,
-    ///   however overdue that is.
-    /// - Every item is a sign of life, an `Err` too.
-    /// - After the end, nothing: `None` for ever, no trailing keepalive, and the inner stream is not
-    ///   polled again. It is a [`FusedStream`] whatever the inner stream is.
-    /// - [`Duration::ZERO`] turns it off, [`immediate`](Keepalive::immediate) included. A duration
-    ///   too long to add to the clock, such as [`Duration::MAX`], never fires.
-    ///
-    /// # The surprise
-    ///
-    /// A stream that nobody polls is not silent. A consumer that works for three seconds between two
-    /// polls adds these three seconds to the gap that its own client sees; take them off `idle`.
-    ///
-    /// # Panics
-    ///
-    /// With the default timer, a poll that finds silence panics outside a Tokio runtime with time
-    /// enabled, and when the runtime that the timer lives on has been shut down. Items and the end
-    /// still pass there, and so does a stream whose `idle` is zero. No duration panics.
-    ///
-    /// A panic of the inner stream passes, breaks no silence, and the stream can be polled on.
-    ///
-    /// # Cancel safety
-    ///
-    /// All that is known of a silence lives in the stream. Dropping a `next()` future, as `select!`
-    /// does, loses neither an item nor the deadline.
     ///
     /// # Example
     ///
@@ -79,9 +92,12 @@ pin_project! {
     /// let mut events = Keepalive::new(bus, Duration::from_secs(20), Repeat(""));
     ///
     /// assert_eq!(events.next().await, Some("created"));
-    /// assert_eq!(events.next().await, Some("")); // twenty silent seconds later
+    /// assert_eq!(events.next().await, Some("")); // after 20 idle seconds
     /// # }
     /// ```
+    #[doc(alias = "heartbeat")]
+    #[doc(alias = "keep_alive")]
+    #[doc(alias = "ping")]
     #[must_use = "streams do nothing unless polled"]
     pub struct Keepalive<S, F = Repeat<<S as Stream>::Item>, T = TokioTimer>
     where
@@ -90,19 +106,14 @@ pin_project! {
         #[pin]
         inner: S,
         fill: F,
-        silence: Silence<T>,
+        clock: IdleClock<T>,
     }
 }
 
 impl<S: Stream, F: Fill<S::Item>> Keepalive<S, F> {
-    /// Wraps `inner`, to fill each silence of `idle` with an item made by `fill`.
+    /// Wraps `inner`, and inserts an item made by `fill` whenever it has been idle for `idle`.
     ///
-    /// [`KeepaliveExt`](crate::KeepaliveExt) has it as a method; `Repeat(item)` is the filler of
-    /// the plain `Keepalive<S>`. It needs no runtime, reads no clock and allocates nothing.
-    ///
-    /// # Panics
-    ///
-    /// Never. A poll can: see [`Keepalive`].
+    /// It needs no runtime, reads no clock and allocates nothing.
     ///
     /// # Example
     ///
@@ -115,59 +126,61 @@ impl<S: Stream, F: Fill<S::Item>> Keepalive<S, F> {
     /// # async fn main() {
     /// let mut count = 0;
     /// let fill = || { count += 1; count };
-    /// let mut beats = Keepalive::new(stream::pending(), Duration::from_secs(20), fill);
+    /// let mut keepalives = Keepalive::new(stream::pending(), Duration::from_secs(20), fill);
     ///
-    /// assert_eq!(beats.next().await, Some(1));
-    /// assert_eq!(beats.next().await, Some(2));
+    /// assert_eq!(keepalives.next().await, Some(1));
+    /// assert_eq!(keepalives.next().await, Some(2));
     /// # }
     /// ```
     #[inline]
-    pub fn new(inner: S, idle: Duration, fill: F) -> Self
-    where
-        for<'a> TokioTimer: Timer,
-    {
-        Self::with_timer(inner, idle, fill, TokioTimer::new())
+    pub fn new(inner: S, idle: Duration, fill: F) -> Self {
+        Self {
+            inner,
+            fill,
+            clock: IdleClock::new(idle, TokioTimer::new()),
+        }
     }
 }
 
-impl<S: Stream, F: Fill<S::Item>, T: Timer> Keepalive<S, F, T> {
-    /// Wraps `inner` like [`new`](Keepalive::new), with a [`Timer`] of your own.
+impl<S: Stream, F, T> Keepalive<S, F, T> {
+    /// Uses `timer` instead of the present timer.
+    ///
+    /// Use it on a runtime other than Tokio, with a [`SleepTimer`](crate::SleepTimer) or a [`Timer`] of
+    /// your own, or to share one timer among many streams.
     ///
     /// # Panics
     ///
-    /// Never. A poll panics when the timer does.
+    /// The call does not panic. A poll panics when the timer does.
     ///
     /// # Example
     ///
     /// ```
     /// use std::time::Duration;
     /// use futures::stream::{self, StreamExt};
-    /// use stream_keepalive::{Keepalive, Repeat, TokioTimer};
+    /// use stream_keepalive::{KeepaliveExt, SleepTimer};
     ///
-    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-    /// # async fn main() {
-    /// let idle = Duration::from_secs(20);
-    /// let mut beats = Keepalive::with_timer(stream::pending(), idle, Repeat("beat"), TokioTimer::new());
+    /// let idle = Duration::from_millis(20);
+    /// let timer = SleepTimer::new(async_io::Timer::after);
+    /// let mut keepalives = stream::pending().keepalive(idle, "keepalive").with_timer(timer);
     ///
-    /// assert_eq!(beats.next().await, Some("beat"));
-    /// # }
+    /// assert_eq!(async_io::block_on(keepalives.next()), Some("keepalive"));
     /// ```
+    #[doc(alias = "runtime")]
     #[inline]
-    pub fn with_timer(inner: S, idle: Duration, fill: F, timer: T) -> Self {
-        Self {
-            inner,
-            fill,
-            silence: Silence::new(idle, timer),
+    pub fn with_timer<U>(self, timer: U) -> Keepalive<S, F, U> {
+        Keepalive {
+            inner: self.inner,
+            fill: self.fill,
+            clock: self.clock.with_timer(timer),
         }
     }
-}
 
-impl<S: Stream, F, T> Keepalive<S, F, T> {
-    /// Yields a keepalive at once if the very first poll finds nothing.
+    /// Yields a keepalive immediately if the first poll finds nothing.
     ///
-    /// It makes a server send response headers that it would hold back until the first item, and
-    /// tells the client that it is connected. An item at the first poll serves as well, so none is
-    /// inserted beside it. For that one keepalive and no other, use [`Duration::MAX`] as `idle`.
+    /// This makes a server send response headers that it would hold back until the first item, and
+    /// tells the client that it is connected. An item at the first poll serves the same purpose, so no
+    /// keepalive is added to it. If the filler is not [`ready`](Fill::ready), the idle clock starts as
+    /// usual. To get this one keepalive and no other, use [`Duration::MAX`] as `idle`.
     ///
     /// On a stream that has been polled, or whose `idle` is zero at the first poll, it does nothing.
     ///
@@ -189,169 +202,51 @@ impl<S: Stream, F, T> Keepalive<S, F, T> {
     #[inline]
     pub fn immediate(self) -> Self {
         Self {
-            silence: self.silence.impatient(),
+            clock: self.clock.immediate(),
             ..self
         }
     }
 
-    /// Returns how long the inner stream may be silent.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use futures::stream;
-    /// use stream_keepalive::KeepaliveExt;
-    ///
-    /// let events = stream::pending::<()>().keepalive(Duration::from_secs(20), ());
-    /// assert_eq!(events.idle(), Duration::from_secs(20));
-    /// ```
-    #[inline]
-    pub fn idle(&self) -> Duration {
-        self.silence.idle()
-    }
-
-    /// Changes how long the inner stream may be silent.
-    ///
-    /// A silence under way is counted anew from the next poll. [`Duration::ZERO`] turns keepalives
-    /// off until another duration is set.
-    ///
-    /// Setting it wakes no task: a task that waits in `next()` keeps to the old duration until
-    /// something else makes it poll. An inner stream that is not `Unpin` can be boxed
-    /// (`Box::pin(inner)`) to keep this method in reach once the stream is pinned.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use futures::stream::{self, StreamExt};
-    /// use stream_keepalive::KeepaliveExt;
-    /// use tokio::time::Instant;
-    ///
-    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-    /// # async fn main() {
-    /// let mut events = stream::pending().keepalive(Duration::from_secs(20), "beat");
-    /// events.set_idle(Duration::from_secs(5));
-    ///
-    /// let start = Instant::now();
-    /// assert_eq!(events.next().await, Some("beat"));
-    /// assert_eq!(start.elapsed(), Duration::from_secs(5));
-    /// # }
-    /// ```
-    #[inline]
-    pub fn set_idle(&mut self, idle: Duration) {
-        self.silence.set_idle(idle);
-    }
-
-    /// Returns a reference to the inner stream.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use futures::stream::{self, Stream};
-    /// use stream_keepalive::KeepaliveExt;
-    ///
-    /// let events = stream::iter([1, 2]).keepalive(Duration::from_secs(20), 0);
-    /// assert_eq!(events.get_ref().size_hint(), (2, Some(2)));
-    /// ```
-    #[inline]
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// Returns a mutable reference to the inner stream.
-    ///
-    /// An item taken here is not seen by the keepalive: it breaks no silence.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use futures::stream::{self, StreamExt};
-    /// use stream_keepalive::KeepaliveExt;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// let mut events = stream::iter([1, 2]).keepalive(Duration::from_secs(20), 0);
-    /// assert_eq!(events.get_mut().next().await, Some(1));
-    /// assert_eq!(events.next().await, Some(2));
-    /// # }
-    /// ```
-    #[inline]
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns a pinned mutable reference to the inner stream.
-    ///
-    /// As with [`get_mut`](Keepalive::get_mut), an item taken here is not seen by the keepalive.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use std::{pin::pin, time::Duration};
-    /// use futures::stream::StreamExt;
-    /// use stream_keepalive::KeepaliveExt;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// let lines = async_stream::stream! { yield "a"; yield "b"; };
-    /// let mut lines = pin!(lines.keepalive(Duration::from_secs(20), ""));
-    /// assert_eq!(lines.as_mut().get_pin_mut().next().await, Some("a"));
-    /// assert_eq!(lines.next().await, Some("b"));
-    /// # }
-    /// ```
-    #[inline]
-    pub fn get_pin_mut(self: Pin<&mut Self>) -> Pin<&mut S> {
-        self.project().inner
-    }
-
-    /// Returns the inner stream, and drops the filler and the timer.
-    ///
-    /// No item is lost: none is ever held here.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use futures::stream::{self, StreamExt};
-    /// use stream_keepalive::KeepaliveExt;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// let mut events = stream::iter([1, 2]).keepalive(Duration::from_secs(20), 0);
-    /// assert_eq!(events.next().await, Some(1));
-    /// assert_eq!(events.into_inner().collect::<Vec<_>>().await, [2]);
-    /// # }
-    /// ```
-    #[inline]
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    accessors!();
 }
 
 impl<S: Stream, F: Fill<S::Item>, T: Timer> Stream for Keepalive<S, F, T> {
     type Item = S::Item;
 
     #[inline]
-    #[track_caller]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        if this.silence.is_over() {
+        if this.clock.is_terminated() {
             return Poll::Ready(None);
         }
-        // The inner stream goes first: an item is itself a sign of life, and a keepalive beside it
-        // would be noise.
-        let found = this.inner.poll_next(cx);
-        if this.silence.outlasts(&found, cx) {
-            return Poll::Ready(Some(this.fill.fill()));
+        let settled = this.clock.settles_doubt();
+        // The inner stream goes first, so that an item wins over an overdue keepalive.
+        match this.inner.poll_next(cx) {
+            Poll::Ready(Some(item)) => {
+                this.clock.stop();
+                this.fill.observe(&item);
+                Poll::Ready(Some(item))
+            }
+            Poll::Ready(None) => {
+                this.clock.terminate();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                ready!(this.clock.poll_expired(settled, cx));
+                if this.fill.ready() {
+                    return Poll::Ready(Some(this.fill.fill()));
+                }
+                // The clock starts again. If it expires within this very poll, give way to others.
+                if this.clock.poll_expired(settled, cx).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
         }
-        found
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        if self.silence.is_over() {
+        if self.clock.is_terminated() {
             return (0, Some(0));
         }
         // No upper bound: any number of keepalives may come before the next item.
@@ -361,7 +256,7 @@ impl<S: Stream, F: Fill<S::Item>, T: Timer> Stream for Keepalive<S, F, T> {
 
 impl<S: Stream, F: Fill<S::Item>, T: Timer> FusedStream for Keepalive<S, F, T> {
     fn is_terminated(&self) -> bool {
-        self.silence.is_over()
+        self.clock.is_terminated()
     }
 }
 

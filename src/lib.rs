@@ -11,11 +11,12 @@
 #[cfg(feature = "tokio")]
 extern crate std;
 
+mod accessors;
 mod ext;
 mod fill;
+mod idle_clock;
 mod idle_timeout;
 mod keepalive;
-mod silence;
 mod timer;
 
 pub use crate::{
@@ -23,5 +24,5 @@ pub use crate::{
     fill::{Fill, Repeat},
     idle_timeout::IdleTimeout,
     keepalive::Keepalive,
-    timer::{Timer, TokioTimer},
+    timer::{SleepTimer, Timer, TokioTimer},
 };

@@ -3,90 +3,50 @@ use core::{
     time::Duration,
 };
 
+mod sleep;
+// Tokio's clock panics on wasm32-unknown-unknown, so `TokioTimer` is not a `Timer` there.
+#[cfg(all(
+    feature = "tokio",
+    not(all(target_arch = "wasm32", target_os = "unknown"))
+))]
+mod tokio;
+#[cfg(not(all(
+    feature = "tokio",
+    not(all(target_arch = "wasm32", target_os = "unknown"))
+)))]
+#[path = "timer/without_tokio.rs"]
 mod tokio;
 
-pub use self::tokio::TokioTimer;
+pub use self::{sleep::SleepTimer, tokio::TokioTimer};
 
-/// One expiry in place, re-armed any number of times: what the adapters need of a runtime.
+/// A re-armable one-shot timer; all that the adapters need from a runtime.
 ///
-/// [`TokioTimer`] is the default. Any other runtime's timer fits in a few lines; give it to
+/// [`TokioTimer`] is the default. [`SleepTimer`] makes a timer of any other runtime's sleep function.
+/// Implement the trait yourself where there is no such function, or where a timer that is moved in place
+/// is cheaper than a new sleep for each idle period. Pass it to
 /// [`Keepalive::with_timer`](crate::Keepalive::with_timer) or
 /// [`IdleTimeout::with_timer`](crate::IdleTimeout::with_timer).
 ///
-/// # What the adapters ask
+/// Later versions will only add methods that are provided.
 ///
-/// - [`poll_expired`](Timer::poll_expired) is called only after [`arm`](Timer::arm), and after it
-///   was ready not again before the next `arm`.
-/// - `arm` may come at any time, also while the timer runs. The last one counts.
-/// - The duration is never zero. It may be longer than the clock can count: such a timer never
-///   expires.
-/// - A task that stays busy may poll without a break. Whatever the runtime does to make such a
-///   task give way must not keep the timer from expiring.
+/// # What the adapters do
 ///
-/// # Examples
+/// - They call [`poll_expired`](Timer::poll_expired) only after [`arm`](Timer::arm). Once it has returned
+///   `Ready`, they do not call it again before the next `arm`.
+/// - They may call `arm` at any time, also while the timer runs. The last call counts.
+/// - They never pass a zero duration. The duration may be longer than the clock can count, and such a
+///   timer must never expire.
+/// - A busy task may poll without a break. Whatever the runtime does to make such a task yield must not
+///   keep the timer from expiring.
 ///
-/// For smol, whose timer is that of [async-io](https://docs.rs/async-io):
+/// # Example
 ///
-/// ```
-/// use std::{future::Future, pin::Pin, task::{Context, Poll}, time::Duration};
-/// use futures::stream::{self, StreamExt};
-/// use stream_keepalive::{Keepalive, Timer};
-///
-/// struct SmolTimer(async_io::Timer);
-///
-/// impl Timer for SmolTimer {
-///     fn arm(&mut self, after: Duration) {
-///         self.0.set_after(after);
-///     }
-///
-///     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-///         Pin::new(&mut self.0).poll(cx).map(drop)
-///     }
-/// }
-///
-/// let idle = Duration::from_millis(20);
-/// let timer = SmolTimer(async_io::Timer::never());
-/// let mut beats = Keepalive::with_timer(stream::pending(), idle, || "beat", timer);
-/// assert_eq!(async_io::block_on(beats.next()), Some("beat"));
-/// ```
-///
-/// For any executor, by [futures-timer](https://docs.rs/futures-timer):
-///
-/// ```
-/// # use std::{future::Future, pin::Pin, task::{Context, Poll}, time::Duration};
-/// # use futures::{executor::block_on, stream::{self, StreamExt}};
-/// # use stream_keepalive::{Keepalive, Timer};
-/// use futures_timer::Delay;
-///
-/// #[derive(Default)]
-/// struct DelayTimer(Option<Delay>);
-///
-/// impl Timer for DelayTimer {
-///     fn arm(&mut self, after: Duration) {
-///         match &mut self.0 {
-///             Some(delay) => delay.reset(after),
-///             None => self.0 = Some(Delay::new(after)),
-///         }
-///     }
-///
-///     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-///         match &mut self.0 {
-///             Some(delay) => Pin::new(delay).poll(cx),
-///             None => Poll::Pending,
-///         }
-///     }
-/// }
-/// # let idle = Duration::from_millis(20);
-/// # let mut beats = Keepalive::with_timer(stream::pending(), idle, || "beat", DelayTimer::default());
-/// # assert_eq!(block_on(beats.next()), Some("beat"));
-/// ```
-///
-/// For a program without an operating system, whose main loop polls at every tick of an interrupt:
+/// A program without an operating system, whose main loop polls at every tick of an interrupt:
 ///
 /// ```
 /// # use std::{pin::Pin, sync::atomic::{AtomicU32, Ordering}, task::{Context, Poll, Waker}, time::Duration};
 /// # use futures::stream::{self, Stream};
-/// # use stream_keepalive::{Keepalive, Timer};
+/// # use stream_keepalive::{KeepaliveExt, Timer};
 /// /// Milliseconds, counted by an interrupt.
 /// static TICKS: AtomicU32 = AtomicU32::new(0);
 ///
@@ -99,8 +59,8 @@ pub use self::tokio::TokioTimer;
 /// impl Timer for TickTimer {
 ///     fn arm(&mut self, after: Duration) {
 ///         self.armed_at = TICKS.load(Ordering::Relaxed);
-///         // One more: the first tick may come at once.
-///         self.ticks = u32::try_from(after.as_millis() + 1).ok();
+///         // One more, because the first tick may come immediately.
+///         self.ticks = u32::try_from(after.as_millis().saturating_add(1)).ok();
 ///     }
 ///
 ///     fn poll_expired(&mut self, _: &mut Context<'_>) -> Poll<()> {
@@ -111,40 +71,66 @@ pub use self::tokio::TokioTimer;
 ///         }
 ///     }
 /// }
-/// # let idle = Duration::from_millis(20);
-/// # let mut beats = Keepalive::with_timer(stream::pending(), idle, || "beat", TickTimer::default());
-/// # let mut cx = Context::from_waker(Waker::noop());
-/// # assert!(Pin::new(&mut beats).poll_next(&mut cx).is_pending());
-/// # TICKS.store(20, Ordering::Relaxed);
-/// # assert!(Pin::new(&mut beats).poll_next(&mut cx).is_pending());
-/// # TICKS.store(21, Ordering::Relaxed);
-/// # assert_eq!(Pin::new(&mut beats).poll_next(&mut cx), Poll::Ready(Some("beat")));
-/// ```
 ///
-/// The repository has each as an example that runs (`cargo run --example smol`, `futures_timer`,
-/// `ticks`), and one for millions of streams that share one queue (`shared_timer`).
-#[cfg_attr(
-    not(feature = "tokio"),
-    diagnostic::on_unimplemented(
-        label = "`{Self}` is not a timer",
-        note = "`TokioTimer`, the default, needs the feature `tokio` of stream-keepalive: turn it on, or bring a timer of your own with `with_timer`"
-    )
+/// let idle = Duration::from_millis(20);
+/// let mut keepalives = stream::pending().keepalive(idle, "keepalive").with_timer(TickTimer::default());
+/// # let mut cx = Context::from_waker(Waker::noop());
+/// # assert!(Pin::new(&mut keepalives).poll_next(&mut cx).is_pending());
+/// # TICKS.store(20, Ordering::Relaxed);
+/// # assert!(Pin::new(&mut keepalives).poll_next(&mut cx).is_pending());
+/// # TICKS.store(21, Ordering::Relaxed);
+/// # assert_eq!(Pin::new(&mut keepalives).poll_next(&mut cx), Poll::Ready(Some("keepalive")));
+/// ```
+#[doc(alias = "runtime")]
+#[doc(alias = "clock")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a timer",
+    label = "an adapter cannot be polled with this timer",
+    note = "`TokioTimer`, the default, needs the feature `tokio` of stream-keepalive, and does not exist on wasm32-unknown-unknown: enable the feature, or give the adapter another timer by `.with_timer(..)`"
 )]
 pub trait Timer {
-    /// Starts the timer, or starts it anew: it expires once, `after` from now.
+    /// Starts the timer, or starts it again: it expires once, `after` from now.
     ///
     /// # Panics
     ///
-    /// When the runtime has no clock to offer, as [`TokioTimer`] does outside a Tokio runtime.
-    /// Never because of the duration.
+    /// It may panic when the runtime has no clock to offer, as [`TokioTimer`] does outside a Tokio
+    /// runtime. It must not panic because of the duration.
     fn arm(&mut self, after: Duration);
 
-    /// Ready when the time is over; until then the task of `cx` is woken at the expiry.
+    /// Returns `Ready` once the time has passed; until then the task of `cx` is woken at the expiry.
     ///
-    /// With each call the newest waker replaces the one before.
+    /// Only the waker of the latest call needs to be woken.
     ///
     /// # Panics
     ///
-    /// When the runtime has gone, as [`TokioTimer`] does.
+    /// It may panic when the runtime has been shut down, as [`TokioTimer`] does.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Returns whether the current task has cooperative budget left.
+    ///
+    /// Some runtimes make a task yield after a while, by a budget that its resources share: once it is
+    /// spent, every resource returns `Pending`, whether or not it has an item. The adapters insert no
+    /// keepalive and end no stream on the word of such a `Pending`.
+    ///
+    /// The default is `true`, which is right for a runtime that has no such budget.
+    fn has_budget(&self) -> bool {
+        true
+    }
+}
+
+impl<T: Timer + ?Sized> Timer for &mut T {
+    #[inline]
+    fn arm(&mut self, after: Duration) {
+        (**self).arm(after);
+    }
+
+    #[inline]
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        (**self).poll_expired(cx)
+    }
+
+    #[inline]
+    fn has_budget(&self) -> bool {
+        (**self).has_budget()
+    }
 }

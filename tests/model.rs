@@ -284,14 +284,14 @@ impl<T: Timer + Unpin> Stack<T> {
         };
         match layer.kind {
             Kind::Keepalive { immediate } => {
-                let stream = Keepalive::with_timer(self, layer.idle, maker, timer);
+                let stream = Keepalive::new(self, layer.idle, maker).with_timer(timer);
                 Self::Keepalive(Box::new(match immediate {
                     true => stream.immediate(),
                     false => stream,
                 }))
             }
             Kind::IdleTimeout { last } => {
-                let stream = IdleTimeout::with_timer(self, layer.idle, timer);
+                let stream = IdleTimeout::new(self, layer.idle).with_timer(timer);
                 match last {
                     true => Self::IdleTimeout(Box::new(
                         stream.with_last(Box::new(move || maker.fill())),
@@ -305,9 +305,9 @@ impl<T: Timer + Unpin> Stack<T> {
     /// Sets the duration of the layer that has so many above it.
     fn set_idle(&mut self, above: usize, idle: Duration) {
         match (above.checked_sub(1), self) {
-            (None, Self::Keepalive(stream)) => stream.set_idle(idle),
-            (None, Self::IdleTimeout(stream)) => stream.set_idle(idle),
-            (None, Self::QuietTimeout(stream)) => stream.set_idle(idle),
+            (None, Self::Keepalive(stream)) => Pin::new(&mut **stream).set_idle(idle),
+            (None, Self::IdleTimeout(stream)) => Pin::new(&mut **stream).set_idle(idle),
+            (None, Self::QuietTimeout(stream)) => Pin::new(&mut **stream).set_idle(idle),
             (Some(above), Self::Keepalive(stream)) => stream.get_mut().set_idle(above, idle),
             (Some(above), Self::IdleTimeout(stream)) => stream.get_mut().set_idle(above, idle),
             (Some(above), Self::QuietTimeout(stream)) => stream.get_mut().set_idle(above, idle),

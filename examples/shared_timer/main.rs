@@ -23,7 +23,7 @@ async fn main() {
     for _ in 0..STREAMS {
         let idle = Duration::from_secs(1);
         let silent = stream::pending::<&str>();
-        let mut events = Keepalive::with_timer(silent, idle, Repeat("beat"), timers.timer());
+        let mut events = Keepalive::new(silent, idle, Repeat("beat")).with_timer(timers.timer());
         let sent = sent.clone();
         tokio::spawn(async move {
             while events.next().await.is_some() {

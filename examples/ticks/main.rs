@@ -16,11 +16,12 @@ use timer::{TICKS, TickTimer};
 fn main() {
     // It hangs.
     let source = stream::pending();
-    let source = IdleTimeout::with_timer(source, Duration::from_millis(35), TickTimer::default())
+    let source = IdleTimeout::new(source, Duration::from_millis(35))
+        .with_timer(TickTimer::default())
         .with_last(|| "given up");
     let idle = Duration::from_millis(10);
     let mut events =
-        Keepalive::with_timer(source, idle, Repeat("(keepalive)"), TickTimer::default());
+        Keepalive::new(source, idle, Repeat("(keepalive)")).with_timer(TickTimer::default());
 
     let mut cx = Context::from_waker(Waker::noop());
     loop {

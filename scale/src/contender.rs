@@ -46,7 +46,7 @@ impl Contender {
                 let timers = SharedTimers::new();
                 subject
                     .run(move |idle| {
-                        Keepalive::with_timer(silent(), idle, Repeat(0), timers.timer())
+                        Keepalive::new(silent(), idle, Repeat(0)).with_timer(timers.timer())
                     })
                     .await
             }

@@ -1,34 +1,33 @@
-#[cfg(feature = "tokio")]
-use {
-    super::Timer,
-    ::tokio::{
-        runtime::Handle,
-        task::unconstrained,
-        time::{Instant, Sleep, sleep_until},
-    },
-    core::{
-        pin::{Pin, pin},
-        task::{Context, Poll, Waker},
-        time::Duration,
-    },
-    pin_project_lite::pin_project,
-    std::{boxed::Box, future::Future},
+use core::{
+    future::Future,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+use std::boxed::Box;
+
+use pin_project_lite::pin_project;
+use tokio::{
+    runtime::Handle,
+    task::{coop::has_budget_remaining, unconstrained},
+    time::{Instant, Sleep, sleep_until},
 };
 
-/// The default [`Timer`](crate::Timer): Tokio's, with a resolution of one millisecond.
+use crate::Timer;
+
+/// The default [`Timer`]: Tokio's, with a resolution of one millisecond.
 ///
-/// It needs the feature `tokio`, which is on by default. It allocates once, when it is armed for
-/// the first time, and follows Tokio's paused clock in tests. A duration of more than 584 years
-/// never ends.
+/// It needs the feature `tokio`, which is on by default. It allocates once, when it is armed for the
+/// first time, and follows Tokio's paused clock in tests.
 ///
-/// It stays with the runtime in which it is first armed. The stream may go on in another one, as
+/// The timer stays with the runtime in which it is first armed. The stream may go on in another one, as
 /// long as the first one lives.
 ///
 /// # Panics
 ///
-/// To arm it panics outside a Tokio runtime with time enabled. To poll it panics once the runtime
-/// that it stays with has been shut down, and a task that waits for it then is woken to find out.
-/// To make or to drop one never panics, and no duration does.
+/// [`arm`](Timer::arm) panics when called outside a Tokio runtime with the time driver enabled.
+/// [`poll_expired`](Timer::poll_expired) panics once the runtime that the timer stays with has been shut
+/// down; a task that waits for the timer at that moment is woken.
 ///
 /// # Example
 ///
@@ -45,141 +44,140 @@ use {
 /// ```
 #[derive(Debug, Default)]
 pub struct TokioTimer {
-    /// Boxed, so that the adapter is small and can be moved, and that a stream which is never silent
-    /// does not pay for it.
-    #[cfg(feature = "tokio")]
+    /// Boxed, so that the adapter is small and can be moved, and a stream that is never idle does not
+    /// pay for it. `None` until the timer is first armed with a duration that the clock can count.
     alarm: Option<Pin<Box<Alarm>>>,
-    #[cfg(feature = "tokio")]
-    armed_at: Option<Instant>,
-    /// The waker that the alarm will wake.
-    #[cfg(feature = "tokio")]
+    /// The waker that the `Sleep` has registered.
     waker: Option<Waker>,
 }
 
-#[cfg(feature = "tokio")]
 pin_project! {
+    /// With this one word, the allocation is as large as that of a `Sleep` alone.
     #[derive(Debug)]
     struct Alarm {
-        // Fires at the deadline or before it, and is then moved.
+        // Fires at the timer's deadline or before it. If before, it is moved when it has fired.
         #[pin]
         sleep: Sleep,
-        // How long after the alarm was armed the deadline is. `NEVER`: there is none.
-        nanos: u64,
+        // From the deadline of `sleep` to that of the timer, in nanoseconds, or `NEVER`.
+        lag: u64,
     }
 }
 
+/// The longest that a `Sleep` is set for: a year. Before version 1.54, one that is years away can make Tokio
+/// forget others (tokio-rs/tokio#8334).
+const LONGEST_SLEEP: Duration = Duration::from_secs(31_536_000);
+
+/// A lag that the clock cannot count.
+const NEVER: u64 = u64::MAX;
+
 impl TokioTimer {
-    /// Makes a timer that is not armed. It needs no runtime and allocates nothing.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// let timer = stream_keepalive::TokioTimer::new();
-    /// ```
+    /// Creates a timer that is not armed. It needs no runtime and allocates nothing.
     #[inline]
     pub const fn new() -> Self {
         Self {
-            #[cfg(feature = "tokio")]
             alarm: None,
-            #[cfg(feature = "tokio")]
-            armed_at: None,
-            #[cfg(feature = "tokio")]
             waker: None,
         }
     }
 }
 
-/// A year: the longest that a `Sleep` is asked for. Before version 1.54, one that is years away
-/// can make Tokio forget others (tokio-rs/tokio#8334).
-#[cfg(feature = "tokio")]
-const LONGEST_SLEEP: Duration = Duration::from_secs(31_536_000);
-
-/// In nanoseconds: 584 years.
-#[cfg(feature = "tokio")]
-const NEVER: u64 = u64::MAX;
-
-#[cfg(feature = "tokio")]
 impl Timer for TokioTimer {
     #[inline]
-    #[track_caller]
     fn arm(&mut self, after: Duration) {
-        let nanos = u64::try_from(after.as_nanos()).unwrap_or(NEVER);
         let now = Instant::now();
-        match &mut self.alarm {
-            // It fires in time, or has fired and is moved when polled. Moving it at each silence would
-            // cost more than all the rest. Even to add up the deadline costs: it has to wait for the
-            // clock, and the next reading waits for it.
-            Some(alarm) if alarm.nanos == nanos => {}
-            Some(alarm) => {
-                self.waker = None;
-                alarm.as_mut().change(now, nanos);
+        if let (Some(alarm), Some(deadline)) = (&mut self.alarm, now.checked_add(after)) {
+            // A `Sleep` that was set earlier for the same duration fires no later than the new deadline.
+            // Leave it where it is: moving it costs more than all the rest.
+            if let Some(lag) = lag(deadline, alarm.sleep.deadline()) {
+                *alarm.as_mut().project().lag = lag;
+                return;
             }
-            None => self.alarm = Alarm::new(now, nanos),
         }
-        self.armed_at = Some(now);
+        self.reset(now, after);
     }
 
     #[inline]
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (Some(alarm), Some(armed_at)) = (&mut self.alarm, self.armed_at) else {
+        let Some(alarm) = &mut self.alarm else {
             return Poll::Pending;
         };
-        // It will wake this task: another poll would change nothing, and cost three times as much.
+        // The `Sleep` will wake this task: another poll would change nothing, and cost three times as
+        // much as all the rest of an idle period.
         if let Some(waker) = &self.waker {
             if !alarm.sleep.is_elapsed() && waker.will_wake(cx.waker()) {
                 return Poll::Pending;
             }
         }
-        let expired = alarm.as_mut().poll_expired(armed_at, cx);
+        let expired = alarm.as_mut().poll_expired(cx);
         if expired.is_pending() {
             self.waker = Some(cx.waker().clone());
         }
         expired
     }
+
+    #[inline]
+    fn has_budget(&self) -> bool {
+        has_budget_remaining()
+    }
 }
 
-#[cfg(feature = "tokio")]
+impl TokioTimer {
+    #[cold]
+    fn reset(&mut self, now: Instant, after: Duration) {
+        let Some(deadline) = now.checked_add(after) else {
+            if let Some(alarm) = &mut self.alarm {
+                *alarm.as_mut().project().lag = NEVER;
+            }
+            return;
+        };
+        self.waker = None;
+        let alarm = self.alarm.get_or_insert_with(|| {
+            assert!(
+                Handle::try_current().is_ok(),
+                "stream-keepalive: a stream that goes idle needs a Tokio runtime with the time driver \
+                 enabled; on another runtime, use `with_timer`"
+            );
+            let sleep = sleep_until(now + after.min(LONGEST_SLEEP));
+            Box::pin(Alarm { sleep, lag: 0 })
+        });
+        alarm.as_mut().set(deadline, now);
+    }
+}
+
 impl Alarm {
-    #[cold]
-    #[track_caller]
-    fn new(now: Instant, nanos: u64) -> Option<Pin<Box<Self>>> {
-        if nanos == NEVER {
-            return None;
+    /// Sets the timer's deadline, and the `Sleep` no more than a year after `now`.
+    fn set(self: Pin<&mut Self>, deadline: Instant, now: Instant) {
+        let mut this = self.project();
+        let fires = deadline.min(now + LONGEST_SLEEP);
+        if this.sleep.deadline() != fires {
+            this.sleep.as_mut().reset(fires);
         }
-        assert!(
-            Handle::try_current().is_ok(),
-            "a silent stream needs a Tokio runtime with its time driver enabled"
-        );
-        let sleep = sleep_until(now + Duration::from_nanos(nanos).min(LONGEST_SLEEP));
-        Some(Box::pin(Self { sleep, nanos }))
+        *this.lag = lag(deadline, fires).unwrap_or(NEVER);
     }
 
     #[cold]
-    fn change(self: Pin<&mut Self>, now: Instant, nanos: u64) {
-        let alarm = self.project();
-        let after = Duration::from_nanos(nanos).min(LONGEST_SLEEP);
-        alarm.sleep.reset(now + after);
-        *alarm.nanos = nanos;
-    }
-
-    #[cold]
-    fn poll_expired(self: Pin<&mut Self>, armed_at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        let (mut sleep, nanos) = (this.sleep, *this.nanos);
-        let deadline = (nanos < NEVER).then(|| armed_at + Duration::from_nanos(nanos));
-        let is_over = |now| deadline.is_some_and(|deadline| deadline <= now);
-        // Unconstrained: with the task's cooperative budget spent, a `Sleep` says that it is pending
-        // without registering the waker, and an inner stream that always spends the budget would keep
-        // the timer from expiring.
-        while pin!(unconstrained(sleep.as_mut())).poll(cx).is_ready() {
-            let fired = sleep.deadline();
-            if is_over(fired) || is_over(Instant::now()) {
+    fn poll_expired(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            // Unconstrained: once the task's cooperative budget is spent, a `Sleep` returns `Pending`
+            // without registering the waker, and an inner stream that always spends the budget would keep
+            // the timer from expiring.
+            ready!(pin!(unconstrained(self.as_mut().project().sleep)).poll(cx));
+            if self.lag == NEVER {
+                return Poll::Pending;
+            }
+            let fired = self.sleep.deadline();
+            let deadline = fired + Duration::from_nanos(self.lag);
+            if self.lag == 0 || deadline <= Instant::now() {
                 return Poll::Ready(());
             }
-            let next = fired + LONGEST_SLEEP;
-            let deadline = deadline.unwrap_or(next);
-            sleep.as_mut().reset(deadline.min(next));
+            self.as_mut().set(deadline, fired);
         }
-        Poll::Pending
     }
+}
+
+/// How much later the one is than the other, in nanoseconds; `None` if it is earlier.
+#[inline]
+fn lag(deadline: Instant, other: Instant) -> Option<u64> {
+    let lag = deadline.checked_duration_since(other)?.as_nanos();
+    u64::try_from(lag).ok()
 }

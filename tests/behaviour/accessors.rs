@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::{FutureExt, Stream, StreamExt};
-use stream_keepalive::{IdleTimeout, Keepalive, Repeat, TokioTimer};
+use stream_keepalive::{IdleTimeout, Keepalive, Repeat, SleepTimer, TokioTimer};
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
 use crate::{KEEPALIVE, LAST, common::clock::Clock, ending, keepalives, yields_after};
@@ -52,7 +52,7 @@ async fn the_inner_stream_comes_back_with_all_its_items<C: Clock>(clock: C) {
     let mut inner = events.into_inner().into_inner();
     assert_eq!(inner.next().now_or_never(), Some(Some("a")));
 
-    let events = IdleTimeout::with_timer(inner, C::IDLE, clock.timer());
+    let events = IdleTimeout::new(inner, C::IDLE).with_timer(clock.timer());
     remote.send("b");
     assert_eq!(events.get_ref().size_hint().0, 1);
     let mut inner = spawn(events.into_inner());
@@ -71,20 +71,22 @@ async fn every_type_can_be_printed_whatever_the_filler_is<C: Clock>(clock: C) {
         }
     }
 
-    let closure = Keepalive::with_timer(Inner, C::IDLE, || Opaque, clock.timer());
-    let value = Keepalive::with_timer(Inner, C::IDLE, Repeat(Opaque), clock.timer());
+    let closure = Keepalive::new(Inner, C::IDLE, || Opaque).with_timer(clock.timer());
+    let value = Keepalive::new(Inner, C::IDLE, Repeat(Opaque)).with_timer(clock.timer());
     for shown in [format!("{closure:?}"), format!("{value:?}")] {
         assert!(shown.starts_with("Keepalive { inner: Inner"), "{shown}");
         assert!(shown.contains(&format!("idle: {:?}", C::IDLE)), "{shown}");
     }
 
-    let quiet = IdleTimeout::with_timer(Inner, C::IDLE, clock.timer());
+    let quiet = IdleTimeout::new(Inner, C::IDLE).with_timer(clock.timer());
     let shown = format!("{quiet:?}");
     assert!(shown.starts_with("IdleTimeout { inner: Inner"), "{shown}");
     assert!(shown.contains(&format!("idle: {:?}", C::IDLE)), "{shown}");
     let last = quiet.with_last(|| Opaque);
     assert_eq!(format!("{last:?}"), shown);
 
-    assert_eq!(format!("{:?}", Repeat(Opaque)), "Repeat { .. }");
+    assert_eq!(format!("{:?}", Repeat(7)), "Repeat(7)");
+    let sleep = SleepTimer::new(std::future::ready::<std::time::Duration>);
+    assert!(format!("{sleep:?}").starts_with("SleepTimer"));
     assert!(format!("{:?}", TokioTimer::new()).starts_with("TokioTimer"));
 }

@@ -1,6 +1,6 @@
 //! What the adapters ask of a timer, and when they leave it alone.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
@@ -97,7 +97,7 @@ fn a_stream_that_is_turned_off_never_touches_its_timer() {
 fn an_immediate_keepalive_needs_no_timer() {
     let clock = ByHand::default();
     let (_remote, source) = source();
-    let events = Keepalive::with_timer(source, IDLE, Repeat(KEEPALIVE), clock.timer());
+    let events = Keepalive::new(source, IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let mut events = spawn(events.immediate());
     assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
     assert_eq!((clock.arms(), clock.polls()), (0, 0));
@@ -107,31 +107,36 @@ fn an_immediate_keepalive_needs_no_timer() {
 fn construction_and_every_setting_leave_the_timer_alone() {
     let clock = ByHand::default();
     let (_remote, inner) = source();
-    let mut kept = Keepalive::with_timer(inner, IDLE, Repeat(KEEPALIVE), clock.timer()).immediate();
-    kept.set_idle(IDLE * 2);
+    let mut kept = Keepalive::new(inner, IDLE, Repeat(KEEPALIVE))
+        .with_timer(clock.timer())
+        .immediate();
+    Pin::new(&mut kept).set_idle(IDLE * 2);
     drop(kept.into_inner());
     let (_remote, inner) = source();
-    let mut ended = IdleTimeout::with_timer(inner, IDLE, clock.timer()).with_last(|| LAST);
-    ended.set_idle(IDLE * 2);
+    let mut ended = IdleTimeout::new(inner, IDLE)
+        .with_timer(clock.timer())
+        .with_last(|| LAST);
+    Pin::new(&mut ended).set_idle(IDLE * 2);
     drop(ended.into_inner());
     assert_eq!((clock.arms(), clock.polls()), (0, 0));
 }
 
 #[test]
-fn a_duration_beyond_the_clock_reaches_the_timer_unchanged() {
+fn an_idle_time_of_73_years_or_more_counts_as_the_longest_duration() {
+    const LIMIT: Duration = Duration::from_nanos((1 << 61) - 1);
+    const NANO: Duration = Duration::from_nanos(1);
     let clock = ByHand::default();
-    clock.advance(IDLE);
-    for idle in [
-        Duration::MAX,
-        Duration::MAX - IDLE + Duration::from_nanos(1),
-    ] {
-        let (_remote, mut events) = keepalives(&clock, idle);
-        assert_pending!(events.poll_next());
+    let (_remote, mut longest) = keepalives(&clock, LIMIT - NANO);
+    assert_eq!(longest.idle(), LIMIT - NANO);
+    assert_pending!(longest.poll_next());
+    for idle in [LIMIT, LIMIT + NANO, Duration::MAX] {
+        let (_remote, mut never) = keepalives(&clock, idle);
+        assert_eq!(never.idle(), Duration::MAX);
+        assert_pending!(never.poll_next());
+        assert_eq!(clock.last_armed(), Duration::MAX);
     }
-    let (_remote, mut longest) = keepalives(&clock, Duration::MAX - IDLE);
+    clock.advance(LIMIT - NANO - NANO);
     assert_pending!(longest.poll_next());
-    clock.advance(Duration::MAX - IDLE - Duration::from_nanos(1));
-    assert_pending!(longest.poll_next());
-    clock.advance(Duration::from_nanos(1));
+    clock.advance(NANO);
     assert_ready_eq!(longest.poll_next(), Some(KEEPALIVE));
 }

@@ -44,7 +44,8 @@ fn panicking(source: Source<&'static str>) -> impl Stream<Item = &'static str> +
 async fn an_inner_stream_that_panics_may_be_polled_on<C: Clock>(clock: C) {
     let (remote, source) = source();
     let idle = C::IDLE;
-    let events = Keepalive::with_timer(panicking(source), idle, Repeat(KEEPALIVE), clock.timer());
+    let events =
+        Keepalive::new(panicking(source), idle, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let mut events = spawn(events);
     remote.send(PANIC);
     assert!(panic_of(|| events.poll_next()).message.contains(PANIC));
@@ -59,7 +60,8 @@ async fn an_inner_stream_that_panics_may_be_polled_on<C: Clock>(clock: C) {
 async fn a_panic_of_the_inner_stream_breaks_no_silence<C: Clock>(clock: C) {
     let (remote, source) = source();
     let idle = C::IDLE;
-    let events = Keepalive::with_timer(panicking(source), idle, Repeat(KEEPALIVE), clock.timer());
+    let events =
+        Keepalive::new(panicking(source), idle, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let mut events = spawn(events);
     assert_pending!(events.poll_next());
     clock.pass(idle / 2).await;
@@ -71,7 +73,7 @@ async fn a_panic_of_the_inner_stream_breaks_no_silence<C: Clock>(clock: C) {
 
 async fn a_panic_of_the_inner_stream_delays_no_timeout<C: Clock>(clock: C) {
     let (remote, source) = source();
-    let events = IdleTimeout::with_timer(panicking(source), C::IDLE, clock.timer());
+    let events = IdleTimeout::new(panicking(source), C::IDLE).with_timer(clock.timer());
     let mut events = spawn(events.with_last(|| LAST));
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE / 2).await;
@@ -159,12 +161,7 @@ mod in_tokio {
     ) -> Spawn<impl Stream<Item = &'static str> + Unpin + Send + use<T>> {
         let _guard = runtime.enter();
         let silent = stream::pending();
-        let mut events = spawn(Keepalive::with_timer(
-            silent,
-            idle,
-            Repeat(KEEPALIVE),
-            timer,
-        ));
+        let mut events = spawn(Keepalive::new(silent, idle, Repeat(KEEPALIVE)).with_timer(timer));
         assert_pending!(events.poll_next());
         events
     }
@@ -226,7 +223,7 @@ mod in_tokio {
         drop(events);
         drop(first);
         let mut late =
-            Keepalive::with_timer(stream::pending(), IDLE, Repeat(KEEPALIVE), timers.timer());
+            Keepalive::new(stream::pending(), IDLE, Repeat(KEEPALIVE)).with_timer(timers.timer());
         let next = elsewhere(move || panic_of(|| runtime().block_on(late.next())));
         let panic = next.recv_timeout(PATIENCE).expect("it hangs");
         assert!(panic.message.contains("shut down"), "{panic:?}");

@@ -70,7 +70,7 @@ async fn nothing_follows_a_timeout<C: Clock>(clock: C) {
 
 async fn nothing_follows_a_quiet_timeout<C: Clock>(clock: C) {
     let (remote, source) = source();
-    let mut events = spawn(IdleTimeout::with_timer(source, C::IDLE, clock.timer()));
+    let mut events = spawn(IdleTimeout::new(source, C::IDLE).with_timer(clock.timer()));
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE).await;
     assert_ready_eq!(events.poll_next(), None);
@@ -92,12 +92,8 @@ async fn a_keepalive_does_not_fuse_or_end_anything<C: Clock>(clock: C) {
 async fn a_fused_inner_stream_is_left_alone_as_well<C: Clock>(clock: C) {
     let (remote, source) = source::<&str>();
     let fused = futures::StreamExt::fuse(source);
-    let mut events = spawn(Keepalive::with_timer(
-        fused,
-        C::IDLE,
-        Repeat(KEEPALIVE),
-        clock.timer(),
-    ));
+    let mut events =
+        spawn(Keepalive::new(fused, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer()));
     remote.end();
     assert!(!events.is_terminated());
     assert_ready_eq!(events.poll_next(), None);
@@ -125,7 +121,7 @@ async fn the_size_of_a_kept_alive_stream_has_no_upper_bound_until_it_ends<C: Clo
 
 async fn the_size_of_a_stream_with_a_timeout_has_no_lower_bound<C: Clock>(clock: C) {
     let (remote, source) = source();
-    let quiet = IdleTimeout::with_timer(source, C::IDLE, clock.timer());
+    let quiet = IdleTimeout::new(source, C::IDLE).with_timer(clock.timer());
     assert_eq!(quiet.size_hint(), (0, None));
     remote.send("a");
     remote.end();
@@ -148,7 +144,7 @@ async fn the_size_of_a_stream_with_a_timeout_has_no_lower_bound<C: Clock>(clock:
 
 async fn a_last_item_beyond_usize_has_no_upper_bound<C: Clock>(clock: C) {
     let endless = futures::stream::iter(std::iter::repeat_n((), usize::MAX));
-    let quiet = IdleTimeout::with_timer(endless, C::IDLE, clock.timer());
+    let quiet = IdleTimeout::new(endless, C::IDLE).with_timer(clock.timer());
     assert_eq!(quiet.size_hint(), (0, Some(usize::MAX)));
     assert_eq!(quiet.with_last(|| ()).size_hint(), (0, None));
 }

@@ -44,7 +44,7 @@ async fn items_and_the_end_pass_at_once_and_in_order<C: Clock>(clock: C) {
 
 async fn a_silent_stream_ends_when_idle_is_over_and_not_before<C: Clock>(clock: C) {
     let (_remote, source) = source::<&str>();
-    let mut events = spawn(IdleTimeout::with_timer(source, C::IDLE, clock.timer()));
+    let mut events = spawn(IdleTimeout::new(source, C::IDLE).with_timer(clock.timer()));
     assert_pending!(events.poll_next());
     answers_after(&clock, &mut events, C::IDLE, None).await;
 }
@@ -107,7 +107,7 @@ async fn an_item_starts_the_clock_anew<C: Clock>(clock: C) {
 
 async fn an_error_starts_the_clock_anew<C: Clock>(clock: C) {
     let (remote, source) = source::<Result<u8, &str>>();
-    let mut events = spawn(IdleTimeout::with_timer(source, C::IDLE, clock.timer()));
+    let mut events = spawn(IdleTimeout::new(source, C::IDLE).with_timer(clock.timer()));
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE - C::TICK).await;
     remote.send(Err("broken"));
@@ -150,7 +150,7 @@ async fn a_stream_that_ends_by_itself_has_no_last_item<C: Clock>(clock: C) {
 async fn the_last_item_is_made_as_it_is_yielded<C: Clock>(clock: C) {
     let state = Cell::new("old");
     let (_remote, source) = source();
-    let events = IdleTimeout::with_timer(source, C::IDLE, clock.timer());
+    let events = IdleTimeout::new(source, C::IDLE).with_timer(clock.timer());
     let mut events = spawn(events.with_last(|| state.replace("used")));
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE).await;
@@ -162,7 +162,7 @@ async fn the_last_item_is_made_as_it_is_yielded<C: Clock>(clock: C) {
 
 async fn a_last_item_set_twice_is_the_second<C: Clock>(clock: C) {
     let (_remote, source) = source();
-    let events = IdleTimeout::with_timer(source, C::IDLE, clock.timer());
+    let events = IdleTimeout::new(source, C::IDLE).with_timer(clock.timer());
     let mut events = spawn(events.with_last(|| "first").with_last(|| "second"));
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, C::IDLE, "second").await;
@@ -171,7 +171,7 @@ async fn a_last_item_set_twice_is_the_second<C: Clock>(clock: C) {
 
 async fn a_last_item_that_panics_leaves_the_stream_ended<C: Clock>(clock: C) {
     let (remote, source) = source::<()>();
-    let events = IdleTimeout::with_timer(source, C::IDLE, clock.timer());
+    let events = IdleTimeout::new(source, C::IDLE).with_timer(clock.timer());
     let mut events = spawn(events.with_last(|| panic!("no last words")));
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE).await;
@@ -184,7 +184,7 @@ async fn a_last_item_that_panics_leaves_the_stream_ended<C: Clock>(clock: C) {
 
 async fn what_comes_after_the_timeout_stays_in_the_inner_stream<C: Clock>(clock: C) {
     let (remote, source) = source();
-    let mut events = Box::new(IdleTimeout::with_timer(source, C::IDLE, clock.timer()));
+    let mut events = Box::new(IdleTimeout::new(source, C::IDLE).with_timer(clock.timer()));
     let mut task = spawn(&mut events);
     assert_pending!(task.poll_next());
     clock.pass(C::IDLE).await;

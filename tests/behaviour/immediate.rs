@@ -1,6 +1,6 @@
 //! The keepalive that goes out at once, and the polls that it does not go out at.
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, pin::Pin, time::Duration};
 
 use stream_keepalive::{Keepalive, Repeat};
 use tokio_test::{
@@ -34,7 +34,7 @@ on_every_clock! {
 
 fn immediate<C: Clock>(clock: &C, idle: Duration) -> (Remote<&'static str>, Spawn<Keepalives<C>>) {
     let (remote, source) = source();
-    let events = Keepalive::with_timer(source, idle, Repeat(KEEPALIVE), clock.timer());
+    let events = Keepalive::new(source, idle, Repeat(KEEPALIVE)).with_timer(clock.timer());
     (remote, spawn(events.immediate()))
 }
 
@@ -69,7 +69,7 @@ async fn only_the_first_poll_is_impatient<C: Clock>(clock: C) {
     remote.send("a");
     assert_ready_eq!(events.poll_next(), Some("a"));
     assert_pending!(events.poll_next());
-    events.set_idle(C::IDLE);
+    Pin::new(&mut *events).set_idle(C::IDLE);
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
     assert_pending!(events.poll_next());
@@ -108,14 +108,14 @@ async fn on_a_stream_that_has_been_polled_it_does_nothing<C: Clock>(clock: C) {
 async fn a_zero_idle_turns_it_off<C: Clock>(clock: C) {
     let (_remote, mut events) = immediate(&clock, Duration::ZERO);
     assert_pending!(events.poll_next());
-    events.set_idle(C::IDLE);
+    Pin::new(&mut *events).set_idle(C::IDLE);
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
 
 async fn a_zero_idle_replaced_before_the_first_poll_does_not<C: Clock>(clock: C) {
     let (_remote, mut events) = immediate(&clock, Duration::ZERO);
-    events.set_idle(C::IDLE);
+    Pin::new(&mut *events).set_idle(C::IDLE);
     assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
     assert_pending!(events.poll_next());
 }
@@ -137,7 +137,7 @@ async fn a_filler_that_panics_costs_it<C: Clock>(clock: C) {
         KEEPALIVE
     };
     let (_remote, source) = source();
-    let events = Keepalive::with_timer(source, C::IDLE, fill, clock.timer());
+    let events = Keepalive::new(source, C::IDLE, fill).with_timer(clock.timer());
     let mut events = spawn(events.immediate());
     assert_eq!(panic_of(|| events.poll_next()).message, "out of keepalives");
     assert_pending!(events.poll_next());

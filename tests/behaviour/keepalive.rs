@@ -49,12 +49,8 @@ async fn items_pass_at_once_and_in_order<C: Clock>(clock: C) {
 
 async fn an_error_passes_unchanged_and_does_not_end_the_stream<C: Clock>(clock: C) {
     let (remote, source) = source::<Result<u8, &str>>();
-    let mut events = spawn(Keepalive::with_timer(
-        source,
-        C::IDLE,
-        Repeat(Ok(0)),
-        clock.timer(),
-    ));
+    let mut events =
+        spawn(Keepalive::new(source, C::IDLE, Repeat(Ok(0))).with_timer(clock.timer()));
     remote.send(Err("broken"));
     remote.send(Ok(1));
     assert_ready_eq!(events.poll_next(), Some(Err("broken")));
@@ -150,12 +146,8 @@ async fn an_item_starts_the_clock_anew<C: Clock>(clock: C) {
 
 async fn an_error_starts_the_clock_anew<C: Clock>(clock: C) {
     let (remote, source) = source::<Result<u8, &str>>();
-    let mut events = spawn(Keepalive::with_timer(
-        source,
-        C::IDLE,
-        Repeat(Ok(0)),
-        clock.timer(),
-    ));
+    let mut events =
+        spawn(Keepalive::new(source, C::IDLE, Repeat(Ok(0))).with_timer(clock.timer()));
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE - C::TICK).await;
     remote.send(Err("broken"));
@@ -212,7 +204,7 @@ async fn the_filler_runs_once_for_each_keepalive_and_never_ahead<C: Clock>(clock
         state.get()
     };
     let (_remote, source) = source();
-    let mut events = spawn(Keepalive::with_timer(source, C::IDLE, fill, clock.timer()));
+    let mut events = spawn(Keepalive::new(source, C::IDLE, fill).with_timer(clock.timer()));
     for run in 1..=3 {
         assert_pending!(events.poll_next());
         clock.pass(C::IDLE * 3).await;
@@ -231,7 +223,7 @@ async fn a_filler_that_panics_costs_one_keepalive<C: Clock>(clock: C) {
         KEEPALIVE
     };
     let (remote, source) = source();
-    let mut events = spawn(Keepalive::with_timer(source, C::IDLE, fill, clock.timer()));
+    let mut events = spawn(Keepalive::new(source, C::IDLE, fill).with_timer(clock.timer()));
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE).await;
     assert_eq!(panic_of(|| events.poll_next()).message, "out of keepalives");
@@ -252,12 +244,8 @@ async fn a_filler_may_be_a_type_of_ones_own<C: Clock>(clock: C) {
             self.0
         }
     }
-    let mut beats = spawn(Keepalive::with_timer(
-        stream::pending(),
-        C::IDLE,
-        Count(0),
-        clock.timer(),
-    ));
+    let mut beats =
+        spawn(Keepalive::new(stream::pending(), C::IDLE, Count(0)).with_timer(clock.timer()));
     for beat in 1..=3 {
         assert_pending!(beats.poll_next());
         yields_after(&clock, &mut beats, C::IDLE, beat).await;
@@ -275,12 +263,8 @@ async fn a_value_is_cloned_once_for_each_keepalive<C: Clock>(clock: C) {
     }
     let value = Counted::default();
     let clones = value.0.clone();
-    let mut events = spawn(Keepalive::with_timer(
-        stream::pending(),
-        C::IDLE,
-        Repeat(value),
-        clock.timer(),
-    ));
+    let mut events =
+        spawn(Keepalive::new(stream::pending(), C::IDLE, Repeat(value)).with_timer(clock.timer()));
     for keepalive in 1..=3 {
         assert_pending!(events.poll_next());
         clock.pass(C::IDLE).await;

@@ -88,14 +88,14 @@ type Ending<C> = IdleTimeout<Strings, fn() -> &'static str, <C as Clock>::Timer>
 /// A source that keepalives fill, in a task of its own.
 fn keepalives<C: Clock>(clock: &C, idle: Duration) -> (Remote<&'static str>, Spawn<Keepalives<C>>) {
     let (remote, source) = source();
-    let events = Keepalive::with_timer(source, idle, Repeat(KEEPALIVE), clock.timer());
+    let events = Keepalive::new(source, idle, Repeat(KEEPALIVE)).with_timer(clock.timer());
     (remote, spawn(events))
 }
 
 /// A source that silence ends with a last item, in a task of its own.
 fn ending<C: Clock>(clock: &C, idle: Duration) -> (Remote<&'static str>, Spawn<Ending<C>>) {
     let (remote, source) = source();
-    let events = IdleTimeout::with_timer(source, idle, clock.timer());
+    let events = IdleTimeout::new(source, idle).with_timer(clock.timer());
     (remote, spawn(events.with_last(|| LAST)))
 }
 

@@ -1,6 +1,6 @@
 //! Another duration, at any moment.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use tokio_test::{assert_pending, assert_ready_eq};
 
@@ -25,7 +25,7 @@ async fn before_the_first_poll_it_is_as_if_given_at_construction<C: Clock>(clock
     for (before, after) in [(C::IDLE, C::IDLE * 2), (C::IDLE * 2, C::IDLE)] {
         let (_remote, mut events) = keepalives(&clock, before);
         assert_eq!(events.idle(), before);
-        events.set_idle(after);
+        Pin::new(&mut *events).set_idle(after);
         assert_eq!(events.idle(), after);
         assert_pending!(events.poll_next());
         yields_after(&clock, &mut events, after, KEEPALIVE).await;
@@ -42,7 +42,7 @@ async fn a_silence_under_way_is_counted_anew_from_the_next_poll<C: Clock>(clock:
         let (_remote, mut events) = keepalives(&clock, C::IDLE);
         assert_pending!(events.poll_next());
         clock.pass(C::IDLE / 4).await;
-        events.set_idle(idle);
+        Pin::new(&mut *events).set_idle(idle);
         clock.pass(C::IDLE / 4).await;
         assert_pending!(events.poll_next());
         yields_after(&clock, &mut events, idle, KEEPALIVE).await;
@@ -55,7 +55,7 @@ async fn the_same_duration_counts_anew_as_well<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE - C::TICK).await;
-    events.set_idle(C::IDLE);
+    Pin::new(&mut *events).set_idle(C::IDLE);
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
@@ -65,7 +65,7 @@ async fn a_silence_that_is_overdue_is_counted_anew<C: Clock>(clock: C) {
         let (_remote, mut events) = keepalives(&clock, C::IDLE);
         assert_pending!(events.poll_next());
         clock.pass(C::IDLE * 3).await;
-        events.set_idle(idle);
+        Pin::new(&mut *events).set_idle(idle);
         assert_pending!(events.poll_next());
         yields_after(&clock, &mut events, idle, KEEPALIVE).await;
     }
@@ -76,7 +76,7 @@ async fn after_an_item_the_next_silence_has_the_new_duration<C: Clock>(clock: C)
     assert_pending!(events.poll_next());
     remote.send("a");
     assert_ready_eq!(events.poll_next(), Some("a"));
-    events.set_idle(C::IDLE / 2);
+    Pin::new(&mut *events).set_idle(C::IDLE / 2);
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
 }
@@ -85,7 +85,7 @@ async fn after_a_keepalive_the_next_silence_has_the_new_duration<C: Clock>(clock
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
-    events.set_idle(C::IDLE * 2);
+    Pin::new(&mut *events).set_idle(C::IDLE * 2);
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, C::IDLE * 2, KEEPALIVE).await;
 }
@@ -93,7 +93,7 @@ async fn after_a_keepalive_the_next_silence_has_the_new_duration<C: Clock>(clock
 async fn nobody_is_woken_before_the_old_duration_is_over<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
-    events.set_idle(C::IDLE / 4);
+    Pin::new(&mut *events).set_idle(C::IDLE / 4);
     clock.pass(C::IDLE - C::TICK).await;
     assert!(!events.is_woken());
     clock.pass(C::TICK).await;
@@ -105,7 +105,7 @@ async fn nobody_is_woken_before_the_old_duration_is_over<C: Clock>(clock: C) {
 async fn zero_turns_it_off_and_another_on_again<C: Clock>(clock: C) {
     let (remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
-    events.set_idle(Duration::ZERO);
+    Pin::new(&mut *events).set_idle(Duration::ZERO);
     for _ in 0..5 {
         clock.pass(C::IDLE).await;
         assert_pending!(events.poll_next());
@@ -113,7 +113,7 @@ async fn zero_turns_it_off_and_another_on_again<C: Clock>(clock: C) {
     remote.send("a");
     assert_ready_eq!(events.poll_next(), Some("a"));
     assert_pending!(events.poll_next());
-    events.set_idle(C::IDLE);
+    Pin::new(&mut *events).set_idle(C::IDLE);
     clock.pass(C::IDLE).await;
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
@@ -122,12 +122,12 @@ async fn zero_turns_it_off_and_another_on_again<C: Clock>(clock: C) {
 async fn a_duration_without_an_end_turns_it_off_and_another_on_again<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
-    events.set_idle(Duration::MAX);
+    Pin::new(&mut *events).set_idle(Duration::MAX);
     for _ in 0..5 {
         clock.pass(C::IDLE).await;
         assert_pending!(events.poll_next());
     }
-    events.set_idle(C::IDLE);
+    Pin::new(&mut *events).set_idle(C::IDLE);
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
@@ -136,7 +136,7 @@ async fn after_the_end_it_does_nothing<C: Clock>(clock: C) {
     let (remote, mut events) = keepalives(&clock, C::IDLE);
     remote.end();
     assert_ready_eq!(events.poll_next(), None);
-    events.set_idle(C::IDLE * 2);
+    Pin::new(&mut *events).set_idle(C::IDLE * 2);
     assert_eq!(events.idle(), C::IDLE * 2);
     assert_ready_eq!(events.poll_next(), None);
 
@@ -144,7 +144,7 @@ async fn after_the_end_it_does_nothing<C: Clock>(clock: C) {
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE).await;
     assert_ready_eq!(events.poll_next(), Some(LAST));
-    events.set_idle(C::IDLE * 2);
+    Pin::new(&mut *events).set_idle(C::IDLE * 2);
     remote.send("a");
     assert_ready_eq!(events.poll_next(), None);
 }
@@ -154,7 +154,7 @@ async fn a_timeout_is_counted_anew_from_the_next_poll<C: Clock>(clock: C) {
         let (_remote, mut events) = ending(&clock, C::IDLE);
         assert_pending!(events.poll_next());
         clock.pass(C::IDLE / 2).await;
-        events.set_idle(idle);
+        Pin::new(&mut *events).set_idle(idle);
         assert_eq!(events.idle(), idle);
         clock.pass(C::IDLE).await;
         assert_pending!(events.poll_next());
@@ -169,9 +169,9 @@ async fn a_timeout_of_zero_is_off<C: Clock>(clock: C) {
         clock.pass(C::IDLE).await;
         assert!(!events.is_woken());
     }
-    events.set_idle(C::IDLE);
+    Pin::new(&mut *events).set_idle(C::IDLE);
     assert_pending!(events.poll_next());
-    events.set_idle(Duration::ZERO);
+    Pin::new(&mut *events).set_idle(Duration::ZERO);
     clock.pass(C::IDLE * 2).await;
     assert_pending!(events.poll_next());
     remote.end();

@@ -33,7 +33,7 @@ fn paused() -> Runtime {
 }
 
 fn beats(timers: &SharedTimers) -> impl Stream<Item = &'static str> + Unpin + use<> {
-    Keepalive::with_timer(stream::pending(), IDLE, Repeat(KEEPALIVE), timers.timer())
+    Keepalive::new(stream::pending(), IDLE, Repeat(KEEPALIVE)).with_timer(timers.timer())
 }
 
 #[test]
@@ -211,7 +211,8 @@ fn an_alarm_that_rings_is_heard_while_others_come_with_longer_intervals() {
         for _ in 0..100 {
             let timers = SharedTimers::new();
             let idle = Duration::from_millis(1);
-            let beats = Keepalive::with_timer(stream::pending(), idle, Repeat(()), timers.timer());
+            let beats =
+                Keepalive::new(stream::pending(), idle, Repeat(())).with_timer(timers.timer());
             let beats = streams.spawn(beats.take(1000).for_each(|()| ready(())));
             streams.spawn(async move {
                 while !beats.is_finished() {
@@ -233,7 +234,7 @@ fn of_a_thousand_streams_with_other_intervals_none_is_forgotten_and_none_is_earl
         let streams = (0..1000).map(|stream| {
             let idle = Duration::from_micros(500 + 17 * (stream % 300));
             let silent = stream::pending();
-            let mut beats = Keepalive::with_timer(silent, idle, Repeat(()), timers.timer());
+            let mut beats = Keepalive::new(silent, idle, Repeat(())).with_timer(timers.timer());
             async move {
                 for _ in 0..30 {
                     let asked = Instant::now();

@@ -37,35 +37,28 @@ type Watched<S, C> = IdleTimeout<S, fn() -> &'static str, <C as Clock>::Timer>;
 fn twice<C: Clock>(clock: &C, inner: u32, outer: u32) -> Stack<Kept<Keepalives<C>, C>> {
     let (remote, source) = source();
     let quarter = C::IDLE / 4;
-    let events = Keepalive::with_timer(source, quarter * inner, Repeat(KEEPALIVE), clock.timer());
-    let events = Keepalive::with_timer(events, quarter * outer, Repeat(OUTER), clock.timer());
+    let events =
+        Keepalive::new(source, quarter * inner, Repeat(KEEPALIVE)).with_timer(clock.timer());
+    let events = Keepalive::new(events, quarter * outer, Repeat(OUTER)).with_timer(clock.timer());
     (remote, spawn(events))
 }
 
 fn bounded<C: Clock>(clock: &C, timeout: u32, keepalive: u32) -> Stack<Kept<Ending<C>, C>> {
     let (remote, source) = source();
     let quarter = C::IDLE / 4;
-    let events = IdleTimeout::with_timer(source, quarter * timeout, clock.timer());
+    let events = IdleTimeout::new(source, quarter * timeout).with_timer(clock.timer());
     let events = events.with_last((|| LAST) as fn() -> _);
-    let events = Keepalive::with_timer(
-        events,
-        quarter * keepalive,
-        Repeat(KEEPALIVE),
-        clock.timer(),
-    );
+    let events =
+        Keepalive::new(events, quarter * keepalive, Repeat(KEEPALIVE)).with_timer(clock.timer());
     (remote, spawn(events))
 }
 
 fn watched<C: Clock>(clock: &C, keepalive: u32, timeout: u32) -> Stack<Watched<Keepalives<C>, C>> {
     let (remote, source) = source();
     let quarter = C::IDLE / 4;
-    let events = Keepalive::with_timer(
-        source,
-        quarter * keepalive,
-        Repeat(KEEPALIVE),
-        clock.timer(),
-    );
-    let events = IdleTimeout::with_timer(events, quarter * timeout, clock.timer());
+    let events =
+        Keepalive::new(source, quarter * keepalive, Repeat(KEEPALIVE)).with_timer(clock.timer());
+    let events = IdleTimeout::new(events, quarter * timeout).with_timer(clock.timer());
     (remote, spawn(events.with_last(|| LAST)))
 }
 
@@ -119,8 +112,8 @@ async fn a_timeout_due_with_a_keepalive_goes_first<C: Clock>(clock: C) {
 
 async fn a_quiet_timeout_due_with_a_keepalive_goes_first<C: Clock>(clock: C) {
     let (_remote, source) = source();
-    let events = IdleTimeout::with_timer(source, C::IDLE, clock.timer());
-    let events = Keepalive::with_timer(events, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let events = IdleTimeout::new(source, C::IDLE).with_timer(clock.timer());
+    let events = Keepalive::new(events, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let mut events = spawn(events);
     assert_pending!(events.poll_next());
     answers_after(&clock, &mut events, C::IDLE, None).await;

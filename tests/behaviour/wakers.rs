@@ -57,7 +57,7 @@ impl Task {
 
 async fn the_newest_waker_is_woken_by_the_timer<C: Clock>(clock: C) {
     let (_remote, source) = source();
-    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let mut events = Keepalive::new(source, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let (first, second) = (Task::new(), Task::new());
     assert!(first.poll(&mut events).is_pending());
     clock.pass(C::IDLE - C::TICK).await;
@@ -70,7 +70,7 @@ async fn the_newest_waker_is_woken_by_the_timer<C: Clock>(clock: C) {
 
 async fn the_newest_waker_is_woken_though_an_older_one_comes_back<C: Clock>(clock: C) {
     let (_remote, source) = source();
-    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let mut events = Keepalive::new(source, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let (first, second) = (Task::new(), Task::new());
     assert!(first.poll(&mut events).is_pending());
     assert!(second.poll(&mut events).is_pending());
@@ -82,7 +82,7 @@ async fn the_newest_waker_is_woken_though_an_older_one_comes_back<C: Clock>(cloc
 
 async fn the_newest_waker_is_woken_by_an_item<C: Clock>(clock: C) {
     let (remote, source) = source();
-    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let mut events = Keepalive::new(source, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let (first, second) = (Task::new(), Task::new());
     assert!(first.poll(&mut events).is_pending());
     assert!(second.poll(&mut events).is_pending());
@@ -92,7 +92,7 @@ async fn the_newest_waker_is_woken_by_an_item<C: Clock>(clock: C) {
 
 async fn the_newest_waker_is_woken_in_a_later_silence<C: Clock>(clock: C) {
     let (remote, source) = source();
-    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let mut events = Keepalive::new(source, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let (first, second) = (Task::new(), Task::new());
     assert!(first.poll(&mut events).is_pending());
     clock.pass(C::IDLE / 2).await;
@@ -111,7 +111,7 @@ async fn the_newest_waker_is_woken_in_a_later_silence<C: Clock>(clock: C) {
 
 async fn the_newest_waker_is_woken_by_a_timeout<C: Clock>(clock: C) {
     let (_remote, source) = source();
-    let events = IdleTimeout::with_timer(source, C::IDLE, clock.timer());
+    let events = IdleTimeout::new(source, C::IDLE).with_timer(clock.timer());
     let mut events = events.with_last(|| LAST);
     let (first, second) = (Task::new(), Task::new());
     assert!(first.poll(&mut events).is_pending());
@@ -123,7 +123,7 @@ async fn the_newest_waker_is_woken_by_a_timeout<C: Clock>(clock: C) {
 
 async fn a_silence_wakes_once_however_often_it_is_polled<C: Clock>(clock: C) {
     let (_remote, source) = source();
-    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let mut events = Keepalive::new(source, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let task = Task::new();
     for _ in 0..100 {
         assert!(task.poll(&mut events).is_pending());
@@ -137,7 +137,7 @@ async fn a_silence_wakes_once_however_often_it_is_polled<C: Clock>(clock: C) {
 
 async fn a_dropped_next_loses_neither_an_item_nor_the_deadline<C: Clock>(clock: C) {
     let (remote, source) = source();
-    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let mut events = Keepalive::new(source, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     for _ in 0..4 {
         assert_eq!(events.next().now_or_never(), None);
         clock.pass(C::IDLE / 5).await;
@@ -155,7 +155,7 @@ async fn a_dropped_next_loses_neither_an_item_nor_the_deadline<C: Clock>(clock: 
 
 async fn a_stream_may_move_to_another_task_within_a_silence<C: Clock>(clock: C) {
     let (_remote, source) = source();
-    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let mut events = Keepalive::new(source, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let (first, second) = (Task::new(), Task::new());
     assert!(first.poll(&mut events).is_pending());
     clock.pass(C::IDLE / 2).await;
@@ -168,7 +168,7 @@ async fn a_stream_may_move_to_another_task_within_a_silence<C: Clock>(clock: C) 
 
 async fn wakers_are_let_go_with_the_stream<C: Clock>(clock: C) {
     let (_, source) = source::<&str>();
-    let mut events = Keepalive::with_timer(source, C::IDLE, Repeat(KEEPALIVE), clock.timer());
+    let mut events = Keepalive::new(source, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let task = Task::new();
     assert!(task.poll(&mut events).is_pending());
     assert!(Arc::strong_count(&task) > 1);

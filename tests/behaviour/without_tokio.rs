@@ -64,8 +64,8 @@ impl Timer for Never {
 pub type Kept<S> = Keepalive<IdleTimeout<S, fn() -> u8, Never>, Repeat<u8>, Never>;
 
 pub fn keep<S: Stream<Item = u8>>(inner: S, idle: Duration) -> Kept<S> {
-    let bounded = IdleTimeout::with_timer(inner, idle * 10, Never);
-    Keepalive::with_timer(bounded, idle, Repeat(0), Never).immediate()
+    let bounded = IdleTimeout::new(inner, idle * 10).with_timer(Never);
+    Keepalive::new(bounded, idle, Repeat(0)).with_timer(Never).immediate()
 }
 "#,
     );
@@ -73,8 +73,8 @@ pub fn keep<S: Stream<Item = u8>>(inner: S, idle: Duration) -> Kept<S> {
 }
 
 #[test]
-fn the_default_timer_is_an_error_that_says_what_to_do() {
-    for (name, call) in [
+fn polling_with_the_default_timer_is_an_error_that_says_what_to_do() {
+    for (name, stream) in [
         ("default-method", "inner.keepalive(idle, 0)"),
         ("default-keepalive", "Keepalive::new(inner, idle, || 0)"),
         ("default-timeout", "IdleTimeout::new(inner, idle)"),
@@ -88,19 +88,36 @@ use core::time::Duration;
 use futures_core::Stream;
 use stream_keepalive::{{IdleTimeout, Keepalive, KeepaliveExt}};
 
-pub fn keep(inner: impl Stream<Item = u8>, idle: Duration) {{
-    let _ = {call};
+pub fn keep(inner: impl Stream<Item = u8>, idle: Duration) -> impl Stream<Item = u8> {{
+    {stream}
 }}
 "#
             ),
         );
-        assert!(!built, "{call}");
+        assert!(!built, "{stream}");
         for hint in [
             "`TokioTimer` is not a timer",
             "feature `tokio`",
-            "with_timer",
+            ".with_timer(..)",
         ] {
-            assert!(stderr.contains(hint), "{call}: {stderr}");
+            assert!(stderr.contains(hint), "{stream}: {stderr}");
         }
     }
+}
+
+#[test]
+fn an_adapter_that_is_not_polled_needs_no_timer() {
+    let (built, stderr) = check(
+        "not-polled",
+        r#"
+use core::time::Duration;
+use futures_core::Stream;
+use stream_keepalive::{Keepalive, KeepaliveExt, Repeat};
+
+pub fn keep<S: Stream<Item = u8>>(inner: S, idle: Duration) -> Keepalive<S, Repeat<u8>> {
+    inner.keepalive(idle, 0).immediate()
+}
+"#,
+    );
+    assert!(built, "{stderr}");
 }

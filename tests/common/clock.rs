@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stream_keepalive::Timer;
+use stream_keepalive::{SleepTimer, Timer};
 
 /// A timer, and the time that it goes by. One case runs on each of them.
 pub trait Clock: Sized {
@@ -97,6 +97,7 @@ pub struct ByHand(Rc<State>);
 struct State {
     now: Cell<Duration>,
     arms: Cell<usize>,
+    last_armed: Cell<Duration>,
     polls: Cell<usize>,
     timers: RefCell<Vec<Rc<Alarm>>>,
 }
@@ -118,6 +119,11 @@ impl ByHand {
     /// How often the adapters have armed a timer.
     pub fn arms(&self) -> usize {
         self.0.arms.get()
+    }
+
+    /// The duration that a timer was last armed with.
+    pub fn last_armed(&self) -> Duration {
+        self.0.last_armed.get()
     }
 
     /// How often the adapters have asked whether a timer has expired.
@@ -183,6 +189,7 @@ impl Timer for ByHandTimer {
         assert!(!after.is_zero(), "armed for no time at all");
         let state = &self.clock.0;
         state.arms.set(state.arms.get() + 1);
+        state.last_armed.set(after);
         self.alarm.runs.set(true);
         self.alarm.deadline.set(state.now.get().checked_add(after));
     }
@@ -200,34 +207,26 @@ impl Timer for ByHandTimer {
     }
 }
 
-#[allow(dead_code, reason = "an example's `main` is not called here")]
-#[path = "../../examples/smol.rs"]
-mod smol;
-
-#[allow(dead_code, reason = "an example's `main` is not called here")]
-#[path = "../../examples/futures_timer.rs"]
-mod futures_timer;
-
 /// A runtime whose clock nobody can stop.
 pub trait Runtime {
-    type Timer: Timer + Unpin + Default;
+    type Sleep: Future + Unpin;
+
+    fn sleep(time: Duration) -> Self::Sleep;
 
     fn block_on<F: Future>(future: F) -> F::Output;
-
-    async fn sleep(time: Duration);
 }
 
 pub enum Smol {}
 
 impl Runtime for Smol {
-    type Timer = smol::SmolTimer;
+    type Sleep = async_io::Timer;
+
+    fn sleep(time: Duration) -> Self::Sleep {
+        async_io::Timer::after(time)
+    }
 
     fn block_on<F: Future>(future: F) -> F::Output {
         async_io::block_on(future)
-    }
-
-    async fn sleep(time: Duration) {
-        async_io::Timer::after(time).await;
     }
 }
 
@@ -235,14 +234,14 @@ impl Runtime for Smol {
 pub enum Bare {}
 
 impl Runtime for Bare {
-    type Timer = futures_timer::DelayTimer;
+    type Sleep = futures_timer::Delay;
+
+    fn sleep(time: Duration) -> Self::Sleep {
+        futures_timer::Delay::new(time)
+    }
 
     fn block_on<F: Future>(future: F) -> F::Output {
         futures::executor::block_on(future)
-    }
-
-    async fn sleep(time: Duration) {
-        ::futures_timer::Delay::new(time).await;
     }
 }
 
@@ -314,7 +313,7 @@ pub fn at_once(cases: &[(&'static str, fn())]) {
 }
 
 impl<R: Runtime> Clock for Real<R> {
-    type Timer = R::Timer;
+    type Timer = SleepTimer<fn(Duration) -> R::Sleep, R::Sleep>;
 
     const IDLE: Duration = Duration::from_millis(150);
     const TICK: Duration = Duration::from_millis(30);
@@ -327,8 +326,8 @@ impl<R: Runtime> Clock for Real<R> {
         R::block_on(clock.settle(Self::TICK / 3, case));
     }
 
-    fn timer(&self) -> R::Timer {
-        R::Timer::default()
+    fn timer(&self) -> Self::Timer {
+        SleepTimer::new(R::sleep)
     }
 
     async fn pass(&self, time: Duration) {

@@ -4,12 +4,10 @@ use std::{
     sync::Once,
 };
 
-/// What a panic said, and where it pointed.
+/// What a panic said.
 #[derive(Debug)]
 pub struct Panic {
     pub message: String,
-    pub file: String,
-    pub line: u32,
 }
 
 thread_local! {
@@ -25,7 +23,6 @@ pub fn panic_of<T>(f: impl FnOnce() -> T) -> Panic {
         panic::set_hook(Box::new(move |info| {
             let expected = CAUGHT.with_borrow_mut(|caught| {
                 let Some(caught) = caught else { return false };
-                let location = info.location().expect("std always gives one");
                 let payload = info.payload();
                 let message = match payload.downcast_ref::<String>() {
                     Some(formatted) => formatted,
@@ -33,8 +30,6 @@ pub fn panic_of<T>(f: impl FnOnce() -> T) -> Panic {
                 };
                 *caught = Some(Panic {
                     message: message.to_owned(),
-                    file: location.file().to_owned(),
-                    line: location.line(),
                 });
                 true
             });

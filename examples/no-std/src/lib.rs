@@ -38,9 +38,9 @@ impl Stream for Sensor {
 #[unsafe(no_mangle)]
 pub extern "C" fn run(send: extern "C" fn(u32), wait_for_interrupt: extern "C" fn()) {
     let second = Duration::from_secs(1);
-    let values = IdleTimeout::with_timer(Sensor, second * 10, TickTimer::default());
+    let values = IdleTimeout::new(Sensor, second * 10).with_timer(TickTimer::default());
     let values = values.with_last(|| u32::MAX);
-    let values = Keepalive::with_timer(values, second, Repeat(0), TickTimer::default());
+    let values = Keepalive::new(values, second, Repeat(0)).with_timer(TickTimer::default());
     let mut values = pin!(values.immediate());
     let mut cx = Context::from_waker(Waker::noop());
     loop {

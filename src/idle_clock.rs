@@ -1,0 +1,170 @@
+use core::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use crate::Timer;
+
+/// Measures how long the inner stream has been idle.
+///
+/// `idle` in nanoseconds and the state share one word, which keeps an adapter with an item of eight
+/// bytes at forty.
+pub(crate) struct IdleClock<T> {
+    timer: T,
+    word: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct State(u64);
+
+impl State {
+    /// The stream has not been polled yet.
+    const NEW: Self = Self(0);
+    /// The stream has not been polled yet, and a first poll that finds nothing counts as expired.
+    const IMMEDIATE: Self = Self(1);
+    /// The last poll found an item, or the clock has just expired.
+    const STOPPED: Self = Self(2);
+    /// The last poll found nothing, and the timer is armed.
+    const RUNNING: Self = Self(3);
+    /// The timer has expired, in a poll in which the inner stream may have had no budget to answer.
+    const IN_DOUBT: Self = Self(4);
+    /// The stream has ended.
+    const TERMINATED: Self = Self(5);
+
+    const BITS: u32 = 3;
+    const MASK: u64 = (1 << Self::BITS) - 1;
+}
+
+/// Stands for every `idle` that is as long or longer: 73 years.
+const MAX_NANOS: u64 = u64::MAX >> State::BITS;
+
+impl<T> IdleClock<T> {
+    #[inline]
+    pub(crate) const fn new(idle: Duration, timer: T) -> Self {
+        Self {
+            timer,
+            word: nanos(idle) << State::BITS | State::NEW.0,
+        }
+    }
+
+    /// Replaces the timer. The new one is not armed, so a running clock starts again.
+    #[inline]
+    pub(crate) fn with_timer<U>(self, timer: U) -> IdleClock<U> {
+        let mut clock = IdleClock {
+            timer,
+            word: self.word,
+        };
+        clock.restart();
+        clock
+    }
+
+    /// Lets a first poll that finds nothing count as expired.
+    #[inline]
+    pub(crate) fn immediate(mut self) -> Self {
+        if self.state() == State::NEW {
+            self.set_state(State::IMMEDIATE);
+        }
+        self
+    }
+
+    #[inline]
+    pub(crate) const fn idle(&self) -> Duration {
+        match self.word >> State::BITS {
+            MAX_NANOS => Duration::MAX,
+            nanos => Duration::from_nanos(nanos),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_idle(&mut self, idle: Duration) {
+        self.word = nanos(idle) << State::BITS | self.state().0;
+        self.restart();
+    }
+
+    #[inline]
+    pub(crate) fn is_terminated(&self) -> bool {
+        self.state() == State::TERMINATED
+    }
+
+    #[inline]
+    pub(crate) fn terminate(&mut self) {
+        self.set_state(State::TERMINATED);
+    }
+
+    /// An item has come.
+    #[inline]
+    pub(crate) fn stop(&mut self) {
+        if self.state() != State::STOPPED {
+            self.set_state(State::STOPPED);
+        }
+    }
+
+    /// Makes a running clock start from zero at the next poll that finds nothing.
+    #[inline]
+    fn restart(&mut self) {
+        if matches!(self.state(), State::RUNNING | State::IN_DOUBT) {
+            self.set_state(State::STOPPED);
+        }
+    }
+
+    #[inline]
+    const fn state(&self) -> State {
+        State(self.word & State::MASK)
+    }
+
+    #[inline]
+    fn set_state(&mut self, state: State) {
+        self.word = self.word & !State::MASK | state.0;
+    }
+}
+
+impl<T: Timer> IdleClock<T> {
+    /// Whether a poll that begins now settles a doubt: if it finds nothing, there is nothing.
+    #[inline]
+    pub(crate) fn settles_doubt(&self) -> bool {
+        self.state() == State::IN_DOUBT && self.timer.has_budget()
+    }
+
+    /// Asks, after a poll of the inner stream that found nothing, whether it has been idle for
+    /// `idle`. Once this was ready, the clock is stopped.
+    ///
+    /// `settled` is what [`settles_doubt`](Self::settles_doubt) said before that poll.
+    // Always inlined: a call costs a nanosecond at each poll that finds nothing.
+    #[inline(always)]
+    pub(crate) fn poll_expired(&mut self, settled: bool, cx: &mut Context<'_>) -> Poll<()> {
+        let idle = self.idle();
+        if idle.is_zero() {
+            self.stop();
+            return Poll::Pending;
+        }
+        match self.state() {
+            State::IMMEDIATE | State::IN_DOUBT => {}
+            State::RUNNING => ready!(self.timer.poll_expired(cx)),
+            _ => {
+                // The state follows the timer: if `arm` panics, the clock does not run.
+                self.timer.arm(idle);
+                self.set_state(State::RUNNING);
+                ready!(self.timer.poll_expired(cx));
+            }
+        }
+        if !settled && !self.timer.has_budget() {
+            // Either the budget was spent before the inner stream was polled, and it may have an item
+            // that it could not return, or the inner stream spent the budget itself. A poll that
+            // begins with budget left tells the two apart.
+            self.set_state(State::IN_DOUBT);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.set_state(State::STOPPED);
+        Poll::Ready(())
+    }
+}
+
+const fn nanos(idle: Duration) -> u64 {
+    let nanos = idle.as_nanos();
+    if nanos < MAX_NANOS as u128 {
+        nanos as u64
+    } else {
+        MAX_NANOS
+    }
+}
