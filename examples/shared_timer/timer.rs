@@ -19,7 +19,7 @@ use std::{
 
 use stream_keepalive::Timer;
 use tokio::{
-    task::unconstrained,
+    task::{coop::has_budget_remaining, unconstrained},
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -125,6 +125,10 @@ impl Timer for SharedTimer {
             self.queued = self.deadline;
         }
         Poll::Pending
+    }
+
+    fn has_budget(&self) -> bool {
+        has_budget_remaining()
     }
 }
 

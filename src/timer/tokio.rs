@@ -161,16 +161,26 @@ impl Alarm {
             // Unconstrained: once the task's cooperative budget is spent, a `Sleep` returns `Pending`
             // without registering the waker, and an inner stream that always spends the budget would keep
             // the timer from expiring.
-            ready!(pin!(unconstrained(self.as_mut().project().sleep)).poll(cx));
-            if self.lag == NEVER {
-                return Poll::Pending;
+            let sleep = self.as_mut().project().sleep;
+            // With a waker left behind, a `Sleep` that has fired would wake the task once more when moved.
+            let mut nobody = Context::from_waker(Waker::noop());
+            let cx = if sleep.is_elapsed() {
+                &mut nobody
+            } else {
+                &mut *cx
+            };
+            ready!(pin!(unconstrained(sleep)).poll(cx));
+            match self.lag {
+                0 => return Poll::Ready(()),
+                NEVER => return Poll::Pending,
+                lag => {
+                    // The clock is not read here. Tokio's driver looks for input before it fires timers,
+                    // so a deadline that only the driver declares passed cannot overtake an item.
+                    let fired = self.sleep.deadline();
+                    let deadline = fired + Duration::from_nanos(lag);
+                    self.as_mut().set(deadline, fired);
+                }
             }
-            let fired = self.sleep.deadline();
-            let deadline = fired + Duration::from_nanos(self.lag);
-            if self.lag == 0 || deadline <= Instant::now() {
-                return Poll::Ready(());
-            }
-            self.as_mut().set(deadline, fired);
         }
     }
 }

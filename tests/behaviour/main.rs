@@ -53,6 +53,8 @@ mod stacking;
 mod wakers;
 
 #[cfg(feature = "tokio")]
+mod budget;
+#[cfg(feature = "tokio")]
 mod busy_streams;
 #[cfg(feature = "tokio")]
 mod durations;

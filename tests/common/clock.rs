@@ -98,6 +98,7 @@ struct State {
     now: Cell<Duration>,
     arms: Cell<usize>,
     last_armed: Cell<Duration>,
+    has_no_budget: Cell<bool>,
     polls: Cell<usize>,
     timers: RefCell<Vec<Rc<Alarm>>>,
 }
@@ -129,6 +130,11 @@ impl ByHand {
     /// How often the adapters have asked whether a timer has expired.
     pub fn polls(&self) -> usize {
         self.0.polls.get()
+    }
+
+    /// Gives the task budget, or takes it.
+    pub fn set_budget(&self, budget: bool) {
+        self.0.has_no_budget.set(!budget);
     }
 
     pub fn advance(&self, time: Duration) {
@@ -204,6 +210,10 @@ impl Timer for ByHandTimer {
         }
         *self.alarm.waker.borrow_mut() = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    fn has_budget(&self) -> bool {
+        !self.clock.0.has_no_budget.get()
     }
 }
 
