@@ -18,12 +18,12 @@ pub(crate) struct IdleClock<T> {
 struct State(u64);
 
 impl State {
-    /// The stream has not been polled yet.
-    const NEW: Self = Self(0);
-    /// The stream has not been polled yet, and a first poll that finds nothing counts as expired.
-    const IMMEDIATE: Self = Self(1);
     /// The last poll found an item, or the clock has just expired.
-    const STOPPED: Self = Self(2);
+    const STOPPED: Self = Self(0);
+    /// The stream has not been polled yet.
+    const NEW: Self = Self(1);
+    /// The stream has not been polled yet, and a first poll that finds nothing counts as expired.
+    const IMMEDIATE: Self = Self(2);
     /// The last poll found nothing, and the timer is armed.
     const RUNNING: Self = Self(3);
     /// The timer has expired, in a poll in which the inner stream may have had no budget to answer.
@@ -76,6 +76,11 @@ impl<T> IdleClock<T> {
     }
 
     #[inline]
+    const fn is_off(&self) -> bool {
+        self.word <= State::MASK
+    }
+
+    #[inline]
     pub(crate) fn set_idle(&mut self, idle: Duration) {
         self.word = nanos(idle) << State::BITS | self.state().0;
         self.restart();
@@ -119,33 +124,34 @@ impl<T> IdleClock<T> {
 }
 
 impl<T: Timer> IdleClock<T> {
-    /// Whether a poll that begins now settles a doubt: if it finds nothing, there is nothing.
+    /// Returns whether the poll that begins now settles a doubt; `None` once the stream has ended.
     #[inline]
-    pub(crate) fn settles_doubt(&self) -> bool {
-        self.state() == State::IN_DOUBT && self.timer.has_budget()
+    pub(crate) fn begin_poll(&self) -> Option<bool> {
+        match self.state() {
+            State::TERMINATED => None,
+            State::IN_DOUBT => Some(self.timer.has_budget()),
+            _ => Some(false),
+        }
     }
 
     /// Asks, after a poll of the inner stream that found nothing, whether it has been idle for
     /// `idle`. Once this was ready, the clock is stopped.
     ///
-    /// `settled` is what [`settles_doubt`](Self::settles_doubt) said before that poll.
+    /// `settled` is what [`begin_poll`](Self::begin_poll) returned before it.
     // Always inlined: a call costs a nanosecond at each poll that finds nothing.
     #[inline(always)]
     pub(crate) fn poll_expired(&mut self, settled: bool, cx: &mut Context<'_>) -> Poll<()> {
-        let idle = self.idle();
-        if idle.is_zero() {
+        if self.is_off() {
             self.stop();
             return Poll::Pending;
         }
-        match self.state() {
-            State::IMMEDIATE | State::IN_DOUBT => {}
-            State::RUNNING => ready!(self.timer.poll_expired(cx)),
-            _ => {
+        if !matches!(self.state(), State::IMMEDIATE | State::IN_DOUBT) {
+            if self.state() != State::RUNNING {
                 // The state follows the timer: if `arm` panics, the clock does not run.
-                self.timer.arm(idle);
+                self.timer.arm(self.idle());
                 self.set_state(State::RUNNING);
-                ready!(self.timer.poll_expired(cx));
             }
+            ready!(self.timer.poll_expired(cx));
         }
         if !settled && !self.timer.has_budget() {
             // Either the budget was spent before the inner stream was polled, and it may have an item

@@ -143,10 +143,9 @@ impl<S: Stream, F: FnOnce() -> S::Item, T: Timer> Stream for IdleTimeout<S, F, T
     #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        if this.clock.is_terminated() {
+        let Some(settled) = this.clock.begin_poll() else {
             return Poll::Ready(None);
-        }
-        let settled = this.clock.settles_doubt();
+        };
         // The inner stream goes first, so that an item wins over an overdue timeout.
         match this.inner.poll_next(cx) {
             Poll::Ready(Some(item)) => {

@@ -216,10 +216,9 @@ impl<S: Stream, F: Fill<S::Item>, T: Timer> Stream for Keepalive<S, F, T> {
     #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        if this.clock.is_terminated() {
+        let Some(settled) = this.clock.begin_poll() else {
             return Poll::Ready(None);
-        }
-        let settled = this.clock.settles_doubt();
+        };
         // The inner stream goes first, so that an item wins over an overdue keepalive.
         match this.inner.poll_next(cx) {
             Poll::Ready(Some(item)) => {

@@ -85,10 +85,10 @@ impl Timer for TokioTimer {
     #[inline]
     fn arm(&mut self, after: Duration) {
         let now = Instant::now();
-        if let (Some(alarm), Some(deadline)) = (&mut self.alarm, now.checked_add(after)) {
+        if let Some(alarm) = &mut self.alarm {
             // A `Sleep` that was set earlier for the same duration fires no later than the new deadline.
             // Leave it where it is: moving it costs more than all the rest.
-            if let Some(lag) = lag(deadline, alarm.sleep.deadline()) {
+            if let Some(lag) = alarm.lag_of(now, after) {
                 *alarm.as_mut().project().lag = lag;
                 return;
             }
@@ -145,6 +145,13 @@ impl TokioTimer {
 }
 
 impl Alarm {
+    /// How far the timer's deadline lies behind that of the `Sleep`; `None` if the `Sleep` has to be moved.
+    #[inline]
+    fn lag_of(&self, now: Instant, after: Duration) -> Option<u64> {
+        let fires_after = self.sleep.deadline().checked_duration_since(now)?;
+        nanos(after)?.checked_sub(nanos(fires_after)?)
+    }
+
     /// Sets the timer's deadline, and the `Sleep` no more than a year after `now`.
     fn set(self: Pin<&mut Self>, deadline: Instant, now: Instant) {
         let mut this = self.project();
@@ -152,7 +159,7 @@ impl Alarm {
         if this.sleep.deadline() != fires {
             this.sleep.as_mut().reset(fires);
         }
-        *this.lag = lag(deadline, fires).unwrap_or(NEVER);
+        *this.lag = nanos(deadline - fires).unwrap_or(NEVER);
     }
 
     #[cold]
@@ -185,9 +192,8 @@ impl Alarm {
     }
 }
 
-/// How much later the one is than the other, in nanoseconds; `None` if it is earlier.
+/// `None`: more than the 584 years that a lag can hold.
 #[inline]
-fn lag(deadline: Instant, other: Instant) -> Option<u64> {
-    let lag = deadline.checked_duration_since(other)?.as_nanos();
-    u64::try_from(lag).ok()
+fn nanos(duration: Duration) -> Option<u64> {
+    u64::try_from(duration.as_nanos()).ok()
 }

@@ -25,17 +25,13 @@ macro_rules! on_every_clock {
             $(#[test] fn $case() { SharedQueue::run(super::$case) })+
             $($(#[test] fn $exact() { SharedQueue::run(super::$exact) })+)?
         }
-        // All at once: they sleep for most of the time.
-        mod on_other_runtimes {
-            use crate::common::clock::{Bare, Clock, Real, Smol, at_once};
-            #[test]
-            fn every_case_on_smol() {
-                at_once(&[$((stringify!($case), || Real::<Smol>::run(super::$case))),+]);
-            }
-            #[test]
-            fn every_case_on_futures_timer() {
-                at_once(&[$((stringify!($case), || Real::<Bare>::run(super::$case))),+]);
-            }
+        mod in_real_time_on_smol {
+            use crate::common::clock::{Clock, Real, Smol};
+            $(#[test] fn $case() { Real::<Smol>::run(super::$case) })+
+        }
+        mod in_real_time_on_futures_timer {
+            use crate::common::clock::{Bare, Clock, Real};
+            $(#[test] fn $case() { Real::<Bare>::run(super::$case) })+
         }
     };
 }
@@ -44,11 +40,13 @@ mod accessors;
 mod auto_traits;
 mod custom_timer;
 mod faults;
+mod fill;
 mod fused;
 mod idle_timeout;
 mod immediate;
 mod keepalive;
 mod set_idle;
+mod sleep_timer;
 mod stacking;
 mod wakers;
 

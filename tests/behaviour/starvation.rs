@@ -10,13 +10,13 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, StreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use stream_keepalive::KeepaliveExt;
 use tokio::{
     io::{AsyncRead, ReadBuf, empty},
     runtime::Builder,
     sync::mpsc,
-    task::{consume_budget, yield_now},
+    task::{consume_budget, coop::has_budget_remaining, yield_now},
     time::{Instant, advance, timeout},
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -28,6 +28,27 @@ fn budget_spender() -> impl Stream<Item = &'static str> + Send + Unpin {
         loop {
             ready!(pin!(consume_budget()).poll(cx));
         }
+    })
+}
+
+/// Spends the budget to the last unit, and is never refused one.
+fn exact_spender() -> impl Stream<Item = &'static str> + Send + Unpin {
+    stream::poll_fn(|cx| {
+        while has_budget_remaining() {
+            consume_budget().now_or_never();
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+/// The same, and nobody but the timer wakes the task.
+fn quiet_exact_spender() -> impl Stream<Item = &'static str> + Send + Unpin {
+    stream::poll_fn(|_| {
+        while has_budget_remaining() {
+            consume_budget().now_or_never();
+        }
+        Poll::Pending
     })
 }
 
@@ -134,6 +155,24 @@ fn one_worker() -> Builder {
 #[tokio::test(start_paused = true)]
 async fn a_budget_spender_is_kept_alive_on_time() {
     is_kept_alive_on_time(budget_spender()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exact_spender_is_kept_alive_on_time() {
+    is_kept_alive_on_time(exact_spender()).await;
+    is_kept_alive_on_time(quiet_exact_spender()).await;
+}
+
+#[test]
+fn an_exact_spender_is_kept_alive_by_one_thread() {
+    is_kept_alive_by_one_thread(exact_spender());
+    is_kept_alive_by_one_thread(quiet_exact_spender());
+}
+
+#[test]
+fn an_exact_spender_is_kept_alive_by_many_threads() {
+    is_kept_alive_in_real_time(two_workers(), exact_spender());
+    is_kept_alive_in_real_time(one_worker(), quiet_exact_spender());
 }
 
 #[tokio::test(start_paused = true)]

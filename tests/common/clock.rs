@@ -4,7 +4,6 @@ use std::{
     panic::{AssertUnwindSafe, resume_unwind},
     rc::Rc,
     task::{Context, Poll, Waker},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -305,21 +304,6 @@ impl<R: Runtime> Real<R> {
         }
         panic!("the machine is too busy to tell");
     }
-}
-
-/// Runs each case on a thread that bears its name.
-pub fn at_once(cases: &[(&'static str, fn())]) {
-    let threads = cases.iter().map(|&(name, case)| {
-        let thread = thread::Builder::new().name(name.to_owned());
-        (name, thread.spawn(case).unwrap())
-    });
-    let threads: Vec<_> = threads.collect();
-    let ended = threads
-        .into_iter()
-        .map(|(name, thread)| (name, thread.join()));
-    let failed = ended.filter_map(|(name, end)| end.is_err().then_some(name));
-    let failed: Vec<_> = failed.collect();
-    assert!(failed.is_empty(), "these fail: {failed:?}");
 }
 
 impl<R: Runtime> Clock for Real<R> {
