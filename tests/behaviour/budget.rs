@@ -372,7 +372,8 @@ fn no_item_is_lost_in_real_time<T: Timer + Send + 'static>(
     timer: impl Fn() -> T + Send + Sync + 'static,
     sources: impl AsyncFnOnce() -> Sources,
 ) {
-    const IDLE: Duration = Duration::from_millis(20);
+    // Far longer than it takes to poll all streams once.
+    const IDLE: Duration = Duration::from_millis(400);
     let (streams, send) = runtime.block_on(sources());
     let task = runtime.spawn(async move {
         let wrap = |inner| Adapter::IdleTimeoutAboveKeepalive.wrap(inner, IDLE, &timer);
@@ -382,7 +383,7 @@ fn no_item_is_lost_in_real_time<T: Timer + Send + 'static>(
         let mut events = Together::FuturesUnordered.first_items(streams);
         assert!(poll!(events.next()).is_pending());
         send();
-        thread::sleep(IDLE * 5);
+        thread::sleep(IDLE * 3);
         let items = events.take(count).filter(|item| ready(*item == ITEM));
         (items.count().await, count)
     });
