@@ -6,9 +6,11 @@
 mod common;
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -39,8 +41,13 @@ use common::{
 struct Layer {
     kind: Kind,
     idle: Duration,
-    /// What the filler does at each call, or the closure that makes the last item: then it panics.
+    /// At which calls the filler panics, or the closure that makes the last item.
     panics: Vec<bool>,
+    /// At which calls `ready` says no, and at which it panics.
+    declines: Vec<bool>,
+    ready_panics: Vec<bool>,
+    /// At which items `observe` panics.
+    observe_panics: Vec<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,9 +61,23 @@ enum Step {
     Send(u8),
     End,
     Pass(Duration),
-    /// By one of a few tasks.
-    Poll(usize),
+    /// By one of a few tasks, with its budget spent or not.
+    Poll {
+        task: usize,
+        budget: Budget,
+    },
     SetIdle(usize, Duration),
+}
+
+/// The budget of a task as it polls the stack, and what the inner stream does with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Budget {
+    /// There is enough.
+    Left,
+    /// It was spent before: the inner stream cannot answer, though it may have an item.
+    SpentBefore,
+    /// The inner stream spends it, and answers.
+    SpentByInner,
 }
 
 #[derive(Clone, Debug)]
@@ -71,10 +92,11 @@ const TASKS: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Event {
     Item(u8),
-    /// The keepalive or last item of a layer, and how many it has made before.
+    /// The keepalive or last item of a layer, how many it has made before, and how many items it has seen.
     Made {
         layer: usize,
         before: usize,
+        seen: usize,
     },
 }
 
@@ -100,12 +122,16 @@ struct Lived {
     layer: Layer,
     history: Vec<Moment>,
     made: usize,
+    asked: usize,
+    seen: usize,
 }
 
 #[derive(PartialEq)]
 enum Moment {
-    /// Polled, found nothing and said nothing, while it counted silence.
+    /// Polled, found nothing and said nothing, while it counted idle time.
     Silent(Duration),
+    /// The same, while it was due and the inner stream could not be asked.
+    InDoubt,
     /// Polled, and an item or keepalive went out, or nobody counted.
     Broken,
     SetIdle,
@@ -118,6 +144,8 @@ impl Model {
             layer: layer.clone(),
             history: Vec::new(),
             made: 0,
+            asked: 0,
+            seen: 0,
         };
         Self {
             now: Duration::ZERO,
@@ -127,8 +155,11 @@ impl Model {
         }
     }
 
-    fn poll(&mut self, height: usize) -> Outcome {
+    fn poll(&mut self, height: usize, budget: Budget) -> Outcome {
         let Some(top) = height.checked_sub(1) else {
+            if budget == Budget::SpentBefore {
+                return Outcome::Nothing;
+            }
             self.inner_polls += 1;
             return match self.queue.pop_front() {
                 Some(Some(item)) => Outcome::Event(Event::Item(item)),
@@ -140,8 +171,8 @@ impl Model {
         if self.layers[top].has_ended() {
             return Outcome::End;
         }
-        let found = self.poll(top);
-        self.layers[top].answer(top, self.now, found)
+        let found = self.poll(top, budget);
+        self.layers[top].answer(top, self.now, found, budget)
     }
 
     /// When the task that has just found nothing must be woken at the latest.
@@ -187,30 +218,65 @@ impl Lived {
         self.silent_since()?.checked_add(self.layer.idle)
     }
 
-    fn answer(&mut self, layer: usize, now: Duration, found: Outcome) -> Outcome {
+    fn is_in_doubt(&self) -> bool {
+        self.history.last() == Some(&Moment::InDoubt)
+    }
+
+    fn answer(&mut self, layer: usize, now: Duration, found: Outcome, budget: Budget) -> Outcome {
         let moment = match found {
-            Outcome::Event(_) => Moment::Broken,
+            Outcome::Event(_) => {
+                self.history.push(Moment::Broken);
+                return self.observe(found);
+            }
             Outcome::End => Moment::Ended,
-            // The poll did not come to an end, so nothing is known of the silence.
+            // The poll did not come to an end, so nothing is known of the idle time.
             Outcome::Panic => return found,
             Outcome::Nothing if self.layer.idle.is_zero() => Moment::Broken,
             Outcome::Nothing => {
                 let first = !self.history.iter().any(|moment| *moment != Moment::SetIdle);
                 let at_once = first && self.layer.kind == Kind::Keepalive { immediate: true };
-                if at_once || self.due().is_some_and(|due| due <= now) {
-                    return self.fire(layer);
+                let is_due =
+                    at_once || self.is_in_doubt() || self.due().is_some_and(|due| due <= now);
+                // Decided when there was budget all along; or, if an earlier poll left it open, when there was
+                // some at the start.
+                let decided =
+                    budget == Budget::Left || self.is_in_doubt() && budget == Budget::SpentByInner;
+                match (is_due, decided) {
+                    (true, true) => return self.fire(layer, now),
+                    (true, false) => Moment::InDoubt,
+                    (false, _) => Moment::Silent(now),
                 }
-                Moment::Silent(now)
             }
         };
         self.history.push(moment);
         found
     }
 
-    fn fire(&mut self, layer: usize) -> Outcome {
+    /// The filler sees an item that has been found.
+    fn observe(&mut self, found: Outcome) -> Outcome {
+        if !matches!(self.layer.kind, Kind::Keepalive { .. }) {
+            return found;
+        }
+        self.seen += 1;
+        match panics(&self.layer.observe_panics, self.seen - 1) {
+            true => Outcome::Panic,
+            false => found,
+        }
+    }
+
+    fn fire(&mut self, layer: usize, now: Duration) -> Outcome {
         let last = match self.layer.kind {
             Kind::Keepalive { .. } => {
                 self.history.push(Moment::Broken);
+                let asked = self.asked;
+                self.asked += 1;
+                if panics(&self.layer.ready_panics, asked) {
+                    return Outcome::Panic;
+                }
+                if panics(&self.layer.declines, asked) {
+                    self.history.push(Moment::Silent(now));
+                    return Outcome::Nothing;
+                }
                 true
             }
             Kind::IdleTimeout { last } => {
@@ -226,7 +292,11 @@ impl Lived {
         if panics(&self.layer.panics, before) {
             return Outcome::Panic;
         }
-        Outcome::Event(Event::Made { layer, before })
+        Outcome::Event(Event::Made {
+            layer,
+            before,
+            seen: self.seen,
+        })
     }
 }
 
@@ -237,7 +307,7 @@ fn panics(panics: &[bool], call: usize) -> bool {
 // The real thing, stacked as the schedule says.
 
 enum Stack<T: Timer + Unpin> {
-    Bottom(Source<Event>),
+    Bottom(Bottom),
     Keepalive(Box<Keepalive<Stack<T>, Maker, T>>),
     IdleTimeout(Box<IdleTimeout<Stack<T>, Last, T>>),
     QuietTimeout(Box<Quiet<T>>),
@@ -246,41 +316,89 @@ enum Stack<T: Timer + Unpin> {
 type Last = Box<dyn FnOnce() -> Event>;
 type Quiet<T> = IdleTimeout<Stack<T>, fn() -> Event, T>;
 
+/// An inner stream that goes by the budget, as Tokio's do.
+struct Bottom {
+    source: Source<Event>,
+    budget: Rc<Cell<Budget>>,
+    spend: Rc<dyn Fn()>,
+}
+
+impl Stream for Bottom {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        match self.budget.get() {
+            Budget::Left => {}
+            Budget::SpentBefore => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Budget::SpentByInner => (self.spend)(),
+        }
+        Pin::new(&mut self.source).poll_next(cx)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.source.size_hint()
+    }
+}
+
 /// Makes the items of one layer.
 struct Maker {
-    layer: usize,
+    number: usize,
+    layer: Layer,
     made: usize,
-    panics: Vec<bool>,
+    asked: usize,
+    seen: usize,
 }
 
 impl Fill<Event> for Maker {
     fn fill(&mut self) -> Event {
         let before = self.made;
         self.made += 1;
-        if panics(&self.panics, before) {
-            // Unlike a `panic!`, it prints nothing.
-            resume_unwind(Box::new(()));
-        }
+        panic_if(panics(&self.layer.panics, before));
         Event::Made {
-            layer: self.layer,
+            layer: self.number,
             before,
+            seen: self.seen,
         }
+    }
+
+    fn observe(&mut self, _: &Event) {
+        self.seen += 1;
+        panic_if(panics(&self.layer.observe_panics, self.seen - 1));
+    }
+
+    fn ready(&mut self) -> bool {
+        let asked = self.asked;
+        self.asked += 1;
+        panic_if(panics(&self.layer.ready_panics, asked));
+        !panics(&self.layer.declines, asked)
+    }
+}
+
+fn panic_if(panics: bool) {
+    if panics {
+        // Unlike a `panic!`, it prints nothing.
+        resume_unwind(Box::new(()));
     }
 }
 
 impl<T: Timer + Unpin> Stack<T> {
-    fn of(schedule: &Schedule, source: Source<Event>, timer: impl Fn() -> T) -> Self {
+    fn of(schedule: &Schedule, bottom: Bottom, timer: impl Fn() -> T) -> Self {
         let layers = schedule.layers.iter().enumerate();
-        layers.fold(Self::Bottom(source), |below, (number, layer)| {
+        layers.fold(Self::Bottom(bottom), |below, (number, layer)| {
             below.with(number, layer, timer())
         })
     }
 
     fn with(self, number: usize, layer: &Layer, timer: T) -> Self {
         let mut maker = Maker {
-            layer: number,
+            number,
+            layer: layer.clone(),
             made: 0,
-            panics: layer.panics.clone(),
+            asked: 0,
+            seen: 0,
         };
         match layer.kind {
             Kind::Keepalive { immediate } => {
@@ -395,10 +513,23 @@ impl Waiting {
 // Both, step by step.
 
 /// `touched` tells how often timers have been touched, where they can tell.
-async fn run<C: Clock>(clock: &C, schedule: &Schedule, touched: impl Fn() -> usize) {
+async fn run<C: Clock + Clone + 'static>(
+    clock: &C,
+    schedule: &Schedule,
+    touched: impl Fn() -> usize,
+) {
     let height = schedule.layers.len();
     let (remote, source): (Remote<Event>, _) = source();
-    let mut stack = Stack::of(schedule, source, || clock.timer());
+    let budget_now = Rc::new(Cell::new(Budget::Left));
+    let bottom = Bottom {
+        source,
+        budget: budget_now.clone(),
+        spend: Rc::new({
+            let clock = clock.clone();
+            move || clock.spend_budget()
+        }),
+    };
+    let mut stack = Stack::of(schedule, bottom, || clock.timer());
     let mut model = Model::of(schedule);
     let tasks: [Arc<Task>; TASKS] = Default::default();
     let mut waiting: Option<Waiting> = None;
@@ -429,17 +560,30 @@ async fn run<C: Clock>(clock: &C, schedule: &Schedule, touched: impl Fn() -> usi
                 model.layers[number].set_idle(idle);
                 stack.set_idle(height - 1 - number, idle);
             }
-            Step::Poll(task) => {
+            Step::Poll { task, budget } => {
                 let task = &tasks[task];
                 let touches = touched();
-                let ready = !model.queue.is_empty();
-                let expected = model.poll(height);
+                let ready = !model.queue.is_empty() && budget != Budget::SpentBefore;
+                let wakes = task.wakes();
+                let expected = model.poll(height, budget);
+                budget_now.set(budget);
+                if budget == Budget::SpentBefore {
+                    clock.spend_budget();
+                }
                 assert_eq!(stack.poll(task), expected);
+                clock.restore_budget().await;
                 assert!(
                     !ready || touched() == touches,
                     "a timer is touched for nothing"
                 );
-                waiting = (expected == Outcome::Nothing).then(|| Waiting {
+                let in_doubt = model.layers.iter().any(Lived::is_in_doubt);
+                assert!(
+                    !in_doubt || expected != Outcome::Nothing || task.wakes() > wakes,
+                    "a task in doubt is not woken"
+                );
+                // Without budget the inner stream has not noted the waker, but has woken it.
+                let waits = expected == Outcome::Nothing && budget != Budget::SpentBefore;
+                waiting = waits.then(|| Waiting {
                     task: task.clone(),
                     wakes: task.wakes(),
                     due: model.due(),
@@ -471,7 +615,9 @@ fn in_units(mut schedule: Schedule) -> Schedule {
         match step {
             Step::Pass(time) => *time = units(*time),
             Step::SetIdle(_, time) => idle(time),
-            Step::Send(_) | Step::End | Step::Poll(_) => {}
+            // There are no budgets here.
+            Step::Poll { budget, .. } => *budget = Budget::Left,
+            Step::Send(_) | Step::End => {}
         }
     }
     schedule
@@ -503,13 +649,31 @@ fn layer() -> impl Strategy<Value = Layer> {
         any::<bool>().prop_map(|immediate| Kind::Keepalive { immediate }),
         any::<bool>().prop_map(|last| Kind::IdleTimeout { last }),
     ];
-    let panics = vec(proptest::bool::weighted(0.2), 0..4);
-    (kind, idle(), panics).prop_map(|(kind, idle, panics)| Layer { kind, idle, panics })
+    let calls = || vec(proptest::bool::weighted(0.2), 0..4);
+    let calls = (calls(), calls(), calls(), calls());
+    (kind, idle(), calls).prop_map(
+        |(kind, idle, (panics, declines, ready_panics, observe_panics))| Layer {
+            kind,
+            idle,
+            panics,
+            declines,
+            ready_panics,
+            observe_panics,
+        },
+    )
+}
+
+fn budget() -> impl Strategy<Value = Budget> {
+    prop_oneof![
+        6 => Just(Budget::Left),
+        1 => Just(Budget::SpentBefore),
+        1 => Just(Budget::SpentByInner),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        40 => (0..TASKS).prop_map(Step::Poll),
+        40 => (0..TASKS, budget()).prop_map(|(task, budget)| Step::Poll { task, budget }),
         30 => time().prop_map(Step::Pass),
         10 => any::<u8>().prop_map(Step::Send),
         6 => (0..3_usize, idle()).prop_map(|(layer, idle)| Step::SetIdle(layer, idle)),
@@ -564,7 +728,7 @@ fn every_schedule_goes_as_the_rules_say_on_the_paused_clock_of_tokio() {
 }
 
 /// A few hundred schedules at a time, since they sleep for most of it.
-fn schedules_on<R: Runtime>() {
+fn schedules_on<R: Runtime + 'static>() {
     let mut runner = TestRunner::default();
     let schedules = (0..300).map(|_| schedule().new_tree(&mut runner).unwrap().current());
     let schedules: Vec<_> = schedules.map(in_units).collect();

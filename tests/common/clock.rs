@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::FutureExt;
 use stream_keepalive::{SleepTimer, Timer};
 
 /// A timer, and the time that it goes by. One case runs on each of them.
@@ -25,10 +26,17 @@ pub trait Clock: Sized {
 
     /// Lets time pass, and wakes whoever waited for it.
     async fn pass(&self, time: Duration);
+
+    /// Spends the cooperative budget of the task, where there is one.
+    fn spend_budget(&self) {}
+
+    /// Gives the task a whole budget.
+    async fn restore_budget(&self) {}
 }
 
 /// Tokio's paused clock, with the default timer.
 #[cfg(feature = "tokio")]
+#[derive(Clone)]
 pub struct PausedTokio;
 
 #[cfg(feature = "tokio")]
@@ -54,6 +62,16 @@ impl Clock for PausedTokio {
     async fn pass(&self, time: Duration) {
         tokio::time::advance(time).await;
     }
+
+    fn spend_budget(&self) {
+        while tokio::task::coop::has_budget_remaining() {
+            tokio::task::consume_budget().now_or_never();
+        }
+    }
+
+    async fn restore_budget(&self) {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[cfg(feature = "tokio")]
@@ -62,6 +80,7 @@ pub mod shared_timer;
 
 /// Tokio's paused clock, with timers that share one queue.
 #[cfg(feature = "tokio")]
+#[derive(Clone)]
 pub struct SharedQueue(shared_timer::SharedTimers);
 
 #[cfg(feature = "tokio")]
@@ -82,22 +101,29 @@ impl Clock for SharedQueue {
     }
 
     async fn pass(&self, time: Duration) {
-        tokio::time::advance(time).await;
+        PausedTokio.pass(time).await;
+    }
+
+    fn spend_budget(&self) {
+        PausedTokio.spend_budget();
+    }
+
+    async fn restore_budget(&self) {
+        PausedTokio.restore_budget().await;
     }
 }
 
 /// A clock that moves when it is told to, as an embedded program's might.
 ///
 /// Its timers hold the adapters to what the page of [`Timer`] promises, and count what is asked.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ByHand(Rc<State>);
 
-#[derive(Default)]
 struct State {
     now: Cell<Duration>,
     arms: Cell<usize>,
     last_armed: Cell<Duration>,
-    has_no_budget: Cell<bool>,
+    has_budget: Cell<bool>,
     polls: Cell<usize>,
     timers: RefCell<Vec<Rc<Alarm>>>,
 }
@@ -109,6 +135,19 @@ struct Alarm {
     /// `None`: beyond what the clock can count.
     deadline: Cell<Option<Duration>>,
     waker: RefCell<Option<Waker>>,
+}
+
+impl Default for ByHand {
+    fn default() -> Self {
+        Self(Rc::new(State {
+            now: Cell::default(),
+            arms: Cell::default(),
+            last_armed: Cell::default(),
+            has_budget: Cell::new(true),
+            polls: Cell::default(),
+            timers: RefCell::default(),
+        }))
+    }
 }
 
 impl ByHand {
@@ -133,7 +172,7 @@ impl ByHand {
 
     /// Gives the task budget, or takes it.
     pub fn set_budget(&self, budget: bool) {
-        self.0.has_no_budget.set(!budget);
+        self.0.has_budget.set(budget);
     }
 
     pub fn advance(&self, time: Duration) {
@@ -169,6 +208,14 @@ impl Clock for ByHand {
 
     async fn pass(&self, time: Duration) {
         self.advance(time);
+    }
+
+    fn spend_budget(&self) {
+        self.0.has_budget.set(false);
+    }
+
+    async fn restore_budget(&self) {
+        self.0.has_budget.set(true);
     }
 }
 
@@ -212,7 +259,7 @@ impl Timer for ByHandTimer {
     }
 
     fn has_budget(&self) -> bool {
-        !self.clock.0.has_no_budget.get()
+        self.clock.0.has_budget.get()
     }
 }
 
@@ -268,6 +315,16 @@ struct Held {
     up: Cell<Duration>,
 }
 
+impl<R> Clone for Real<R> {
+    fn clone(&self) -> Self {
+        Self {
+            state: self.state.clone(),
+            slack: self.slack,
+            runtime: PhantomData,
+        }
+    }
+}
+
 impl<R: Runtime> Real<R> {
     pub fn without_slack() -> Self {
         let state = Held {
@@ -294,7 +351,7 @@ impl<R: Runtime> Real<R> {
             };
             let state = clock.state.clone();
             let done = AssertUnwindSafe(case(clock));
-            match futures::FutureExt::catch_unwind(done).await {
+            match done.catch_unwind().await {
                 Ok(()) => return,
                 Err(failure) if state.up.get() + state.since.get().elapsed() < limit => {
                     resume_unwind(failure)
