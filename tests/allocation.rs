@@ -3,7 +3,7 @@
 #![cfg(feature = "tokio")]
 
 #[allow(dead_code, reason = "shared with the other test binaries")]
-mod common;
+mod support;
 
 use std::{
     future::poll_fn,
@@ -21,7 +21,7 @@ use futures::{
 use stream_keepalive::{IdleTimeout, Keepalive, KeepaliveExt, Timer};
 use tokio::time::advance;
 
-use common::{
+use support::{
     clock::{Clock, PausedTokio, shared_timer::SharedTimers},
     source::source,
 };

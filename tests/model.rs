@@ -3,7 +3,7 @@
 //! `PROPTEST_CASES=10000000 cargo test --release --test model` is a long run.
 
 #[allow(dead_code, reason = "shared with the other test binaries")]
-mod common;
+mod support;
 
 use std::{
     cell::Cell,
@@ -30,8 +30,8 @@ use proptest::{
 use stream_keepalive::{Fill, IdleTimeout, Keepalive, Timer};
 
 #[cfg(feature = "tokio")]
-use common::clock::PausedTokio;
-use common::{
+use support::clock::PausedTokio;
+use support::{
     clock::{Bare, ByHand, Clock, Real, Runtime, Smol},
     source::{Remote, Source, source},
 };

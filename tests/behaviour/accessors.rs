@@ -9,7 +9,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use stream_keepalive::{IdleTimeout, Keepalive, Repeat, SleepTimer, TokioTimer};
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
-use crate::{KEEPALIVE, LAST, common::clock::Clock, ending, keepalives, yields_after};
+use crate::{KEEPALIVE, LAST, ending, keepalives, support::clock::Clock, yields_after};
 
 on_every_clock! {
     an_item_taken_from_the_inner_stream_breaks_no_silence,

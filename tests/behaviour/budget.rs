@@ -25,7 +25,7 @@ use tokio_test::{assert_pending, assert_ready_eq};
 
 use crate::{
     KEEPALIVE, LAST,
-    common::clock::{ByHand, Clock, PausedTokio, SharedQueue, shared_timer::SharedTimers},
+    support::clock::{ByHand, Clock, PausedTokio, SharedQueue, shared_timer::SharedTimers},
     ending, keepalives,
 };
 

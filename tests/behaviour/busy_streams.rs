@@ -6,7 +6,7 @@ use futures::StreamExt;
 use stream_keepalive::KeepaliveExt;
 use tokio::time::sleep;
 
-use crate::{KEEPALIVE, LAST, common::source::source};
+use crate::{KEEPALIVE, LAST, support::source::source};
 
 const IDLE: Duration = Duration::from_secs(20);
 const ITEMS: u32 = 10_000;

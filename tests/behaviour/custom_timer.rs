@@ -6,12 +6,11 @@ use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
 use crate::{
-    KEEPALIVE, LAST,
-    common::{
+    KEEPALIVE, LAST, ending, keepalives,
+    support::{
         clock::{ByHand, Clock},
         source::source,
     },
-    ending, keepalives,
 };
 
 const IDLE: Duration = ByHand::IDLE;

@@ -6,9 +6,9 @@ use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready_eq};
 
 use crate::{
-    KEEPALIVE, LAST,
-    common::clock::{Clock, PausedTokio, SharedQueue},
-    ending, keepalives, yields_after,
+    KEEPALIVE, LAST, ending, keepalives,
+    support::clock::{Clock, PausedTokio, SharedQueue},
+    yields_after,
 };
 
 const NANO: Duration = Duration::from_nanos(1);

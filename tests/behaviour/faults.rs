@@ -15,13 +15,13 @@ use tokio_test::{
 };
 
 use crate::{
-    KEEPALIVE, LAST, answers_after,
-    common::{
+    KEEPALIVE, LAST, answers_after, keepalives,
+    support::{
         clock::{ByHand, Clock},
         panics::{Panic, panic_of},
         source::{Source, source},
     },
-    keepalives, yields_after,
+    yields_after,
 };
 
 on_every_clock! {
@@ -140,7 +140,7 @@ mod in_tokio {
     use tokio::runtime::{Builder, Runtime};
 
     use super::*;
-    use crate::common::clock::shared_timer::SharedTimers;
+    use crate::support::clock::shared_timer::SharedTimers;
 
     const IDLE: Duration = Duration::from_millis(20);
 

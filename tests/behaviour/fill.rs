@@ -9,7 +9,7 @@ use tokio_test::{
 };
 
 use crate::{
-    common::{
+    support::{
         clock::{ByHand, Clock},
         panics::panic_of,
         source::{Remote, Source, source},

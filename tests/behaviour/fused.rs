@@ -5,7 +5,8 @@ use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
 use crate::{
-    KEEPALIVE, LAST, common::clock::Clock, common::source::source, ending, keepalives, yields_after,
+    KEEPALIVE, LAST, ending, keepalives, support::clock::Clock, support::source::source,
+    yields_after,
 };
 
 on_every_clock! {

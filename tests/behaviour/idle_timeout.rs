@@ -6,9 +6,9 @@ use stream_keepalive::IdleTimeout;
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
 use crate::{
-    LAST, answers_after,
-    common::{clock::Clock, panics::panic_of, source::source},
-    ending, yields_after,
+    LAST, answers_after, ending,
+    support::{clock::Clock, panics::panic_of, source::source},
+    yields_after,
 };
 
 on_every_clock! {

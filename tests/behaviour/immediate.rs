@@ -10,7 +10,7 @@ use tokio_test::{
 
 use crate::{
     KEEPALIVE, Keepalives, answers_after,
-    common::{
+    support::{
         clock::Clock,
         panics::panic_of,
         source::{Remote, source},

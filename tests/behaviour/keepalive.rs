@@ -7,9 +7,9 @@ use stream_keepalive::{Fill, Keepalive, Repeat};
 use tokio_test::{assert_pending, assert_ready, assert_ready_eq, task::spawn};
 
 use crate::{
-    KEEPALIVE,
-    common::{clock::Clock, panics::panic_of, source::source},
-    keepalives, yields_after,
+    KEEPALIVE, keepalives,
+    support::{clock::Clock, panics::panic_of, source::source},
+    yields_after,
 };
 
 on_every_clock! {

@@ -1,8 +1,8 @@
 //! What a user can rely on, one file a subject.
 
 #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
-#[path = "../common/mod.rs"]
-mod common;
+#[path = "../support/mod.rs"]
+mod support;
 
 /// Makes one test a case for each clock; those after `exact` only for clocks that stand still until they
 /// are moved.
@@ -10,27 +10,27 @@ macro_rules! on_every_clock {
     ($($case:ident),+ $(,)? $(; exact: $($exact:ident),+ $(,)?)?) => {
         #[cfg(feature = "tokio")]
         mod on_the_paused_clock_of_tokio {
-            use crate::common::clock::{Clock, PausedTokio};
+            use crate::support::clock::{Clock, PausedTokio};
             $(#[test] fn $case() { PausedTokio::run(super::$case) })+
             $($(#[test] fn $exact() { PausedTokio::run(super::$exact) })+)?
         }
         mod on_a_clock_moved_by_hand {
-            use crate::common::clock::{ByHand, Clock};
+            use crate::support::clock::{ByHand, Clock};
             $(#[test] fn $case() { ByHand::run(super::$case) })+
             $($(#[test] fn $exact() { ByHand::run(super::$exact) })+)?
         }
         #[cfg(feature = "tokio")]
         mod on_a_shared_queue {
-            use crate::common::clock::{Clock, SharedQueue};
+            use crate::support::clock::{Clock, SharedQueue};
             $(#[test] fn $case() { SharedQueue::run(super::$case) })+
             $($(#[test] fn $exact() { SharedQueue::run(super::$exact) })+)?
         }
         mod in_real_time_on_smol {
-            use crate::common::clock::{Clock, Real, Smol};
+            use crate::support::clock::{Clock, Real, Smol};
             $(#[test] fn $case() { Real::<Smol>::run(super::$case) })+
         }
         mod in_real_time_on_futures_timer {
-            use crate::common::clock::{Bare, Clock, Real};
+            use crate::support::clock::{Bare, Clock, Real};
             $(#[test] fn $case() { Real::<Bare>::run(super::$case) })+
         }
     };
@@ -73,7 +73,7 @@ use tokio_test::{
     task::{Spawn, spawn},
 };
 
-use common::{
+use support::{
     clock::Clock,
     source::{Remote, Source, source},
 };

@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 
 use crate::{
     KEEPALIVE, LAST,
-    common::{
+    support::{
         panics::{Panic, panic_of},
         source::source,
     },

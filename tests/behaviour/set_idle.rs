@@ -4,7 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use tokio_test::{assert_pending, assert_ready_eq};
 
-use crate::{KEEPALIVE, LAST, common::clock::Clock, ending, keepalives, yields_after};
+use crate::{KEEPALIVE, LAST, ending, keepalives, support::clock::Clock, yields_after};
 
 on_every_clock! {
     before_the_first_poll_it_is_as_if_given_at_construction,

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     KEEPALIVE,
-    common::{clock::shared_timer::SharedTimers, panics::panic_of},
+    support::{clock::shared_timer::SharedTimers, panics::panic_of},
 };
 
 const IDLE: Duration = Duration::from_millis(20);

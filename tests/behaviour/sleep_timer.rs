@@ -8,7 +8,7 @@ use futures::{FutureExt, StreamExt, stream};
 use stream_keepalive::{KeepaliveExt, SleepTimer};
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
-use crate::{KEEPALIVE, common::source::source};
+use crate::{KEEPALIVE, support::source::source};
 
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -8,7 +8,7 @@ use tokio_test::{
 
 use crate::{
     Ending, KEEPALIVE, Keepalives, LAST, answers_after,
-    common::{
+    support::{
         clock::Clock,
         source::{Remote, source},
     },

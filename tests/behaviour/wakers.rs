@@ -14,7 +14,7 @@ use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
 
 use crate::{
     KEEPALIVE, LAST,
-    common::{clock::Clock, source::source},
+    support::{clock::Clock, source::source},
 };
 
 on_every_clock! {
