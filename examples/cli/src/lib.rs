@@ -1,4 +1,9 @@
-//! What the binaries share at the edges: one line for each thing that goes wrong, no backtrace.
+//! What the command lines of this repository share: one line for each thing that goes wrong, options
+//! that are called alike, lines of standard input, progress on a terminal, and tables in pages.
+
+mod options;
+mod page;
+mod progress;
 
 use std::{
     io::{self, BufRead},
@@ -8,6 +13,10 @@ use std::{
 
 use clap::Parser;
 use tokio::sync::mpsc;
+
+pub use options::{GiveUp, Immediate, Keepalive, Listen};
+pub use page::fill;
+pub use progress::Progress;
 
 /// Parses the command line. What is wrong with it takes one line, and exit code 2.
 pub fn parse<T: Parser>() -> T {

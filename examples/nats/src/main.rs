@@ -1,7 +1,7 @@
 //! The event RPC of `tonic-events` beyond one machine: every server passes on what goes over one NATS
 //! subject, so it does not matter which of them a client finds.
 
-use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
+use std::{pin::pin, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use async_nats::{Client, ServerAddr, Subscriber};
@@ -12,18 +12,15 @@ use futures::{
 };
 use prost::Message;
 use stream_keepalive::KeepaliveExt;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Response, Status, async_trait,
     transport::{Server, server::TcpIncoming},
 };
-use tonic_events::{
-    cli,
-    proto::v1::{
-        OperationEvent,
-        backrest_server::{Backrest, BackrestServer},
-    },
+use tonic_events::proto::v1::{
+    OperationEvent,
+    backrest_server::{Backrest, BackrestServer},
 };
 
 /// How long the broker may take to answer a new subscriber.
@@ -40,17 +37,15 @@ struct Args {
     #[arg(long, default_value = "operations")]
     subject: String,
 
-    /// Listen here; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    listen: cli::Listen,
 
-    /// Send an empty event after each silence of this length; 0s never does
-    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
-    keepalive: Duration,
+    #[command(flatten)]
+    keepalive: cli::Keepalive,
 
-    /// Take the broker for dead after a silence of this length; 0s never does
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
-    give_up: Duration,
+    // The broker is what it gives up on.
+    #[command(flatten)]
+    give_up: cli::GiveUp,
 }
 
 struct Events {
@@ -76,10 +71,10 @@ impl Backrest for Events {
                 event.map_err(|error| Status::data_loss(error.to_string()))
             })
             // Below the keepalive, or that would make a dead broker look well for ever.
-            .idle_timeout_with(self.args.give_up, || {
+            .idle_timeout_with(self.args.give_up.idle, || {
                 Err(Status::unavailable("the broker has fallen silent"))
             })
-            .keepalive(self.args.keepalive, Ok(OperationEvent::keep_alive()));
+            .keepalive(self.args.keepalive.idle, Ok(OperationEvent::keep_alive()));
         Ok(Response::new(events.boxed()))
     }
 }
@@ -122,12 +117,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
             args.nats.port()
         )
     })?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
-    println!("listening on {}", listener.local_addr()?);
+    let listener = args.listen.bind().await?;
 
-    let publish = publish(nats.clone(), args.subject.clone(), args.keepalive);
+    let publish = publish(nats.clone(), args.subject.clone(), args.keepalive.idle);
     let serve = Server::builder()
         .add_service(BackrestServer::new(Events { nats, args }))
         .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));

@@ -1,56 +1,42 @@
 //! Two servers, one subject: what becomes of streams when a server or the broker goes.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    process::Stdio,
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use futures::{
     StreamExt,
     future::{join_all, try_join_all},
 };
-use harness::{
+use programs::{Program, Server, free_addr, piped, quiet, within};
+use proxies::{
     client::{Protocol, subscribe},
-    example, haproxy,
-    process::{self, PATIENCE, line_with},
-    server::Server,
+    example,
+    haproxy::{self, Version},
 };
-use nix::sys::signal::Signal;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    net::TcpStream,
-    process::{Child, ChildStderr, ChildStdout, Command},
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tonic::{Code, Status, Streaming};
 use tonic_events::proto::v1::{OperationEvent, operation_event::Event};
 
 /// A broker that can come back at the same address.
 struct Broker {
     addr: SocketAddr,
-    child: Child,
+    program: Program,
 }
 
 impl Broker {
     async fn start() -> Self {
-        Self::start_at(free_addr()).await
+        Self::start_at(free_addr().unwrap()).await
     }
 
     async fn start_at(addr: SocketAddr) -> Self {
-        let mut command = process::quiet("nats-server");
+        let mut command = quiet("nats-server");
         command.args(["-a", &addr.ip().to_string(), "-p", &addr.port().to_string()]);
-        let child = process::start(&mut command).unwrap();
-        let start = Instant::now();
-        while TcpStream::connect(addr).await.is_err() {
-            assert!(start.elapsed() < PATIENCE, "the broker does not accept");
-            sleep(Duration::from_millis(20)).await;
-        }
-        Self { addr, child }
+        let mut program = Program::start(&mut command).unwrap();
+        assert!(program.accepts(addr).await.unwrap(), "the broker has ended");
+        Self { addr, program }
     }
 
     async fn kill(&mut self) {
-        self.child.kill().await.unwrap();
+        self.program.kill().await.unwrap();
     }
 
     async fn restart(&mut self) {
@@ -60,21 +46,11 @@ impl Broker {
     }
 
     async fn server(&self, give_up: &str) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nats-events"));
+        let mut command = piped(env!("CARGO_BIN_EXE_nats-events"));
         command.args(["--nats", &self.addr.to_string()]);
         command.args(["--keepalive", "200ms", "--give-up", give_up]);
-        Server::spawn(command, Stdio::inherit()).await.unwrap()
+        Server::start(&mut command).await.unwrap()
     }
-}
-
-/// Nobody listens there.
-fn free_addr() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
-}
-
-async fn within<F: Future>(future: F) -> F::Output {
-    timeout(PATIENCE, future).await.expect("nothing happens")
 }
 
 async fn open(server: &Server) -> Streaming<OperationEvent> {
@@ -107,7 +83,8 @@ async fn next_text(events: &mut Streaming<OperationEvent>) -> Result<String, Sta
 async fn publish_until<T>(server: &mut Server, what: &str, seen: impl Future<Output = T>) -> T {
     let publish = async {
         for number in 0.. {
-            server.type_line(&format!("{what} {number}")).await.unwrap();
+            let line = format!("{what} {number}");
+            server.program.type_line(&line).await.unwrap();
             sleep(Duration::from_millis(50)).await;
         }
     };
@@ -118,39 +95,23 @@ async fn publish_until<T>(server: &mut Server, what: &str, seen: impl Future<Out
 }
 
 /// The client of `tonic-events`, as a user runs it.
-struct Client {
-    stdout: Lines<BufReader<ChildStdout>>,
-    stderr: Lines<BufReader<ChildStderr>>,
-    _child: Child,
+async fn client(addr: SocketAddr) -> Program {
+    let mut command = piped(example::binary("client").await.unwrap());
+    command.args(["--connect", &format!("http://{addr}"), "--give-up", "2s"]);
+    let mut client = Program::start(&mut command).unwrap();
+    client.stderr.line_with("connected").await.unwrap();
+    client
 }
 
-impl Client {
-    async fn start(addr: SocketAddr) -> Self {
-        let mut command = Command::new(example::binary("client").await.unwrap());
-        command.args(["--connect", &format!("http://{addr}"), "--give-up", "2s"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = process::start(&mut command).unwrap();
-        let mut client = Self {
-            stdout: BufReader::new(child.stdout.take().unwrap()).lines(),
-            stderr: BufReader::new(child.stderr.take().unwrap()).lines(),
-            _child: child,
-        };
-        within(line_with(&mut client.stderr, "connected"))
-            .await
-            .unwrap();
-        client
-    }
-}
-
-async fn all_see(clients: &mut [Client], text: &str) {
+async fn all_see(clients: &mut [Program], text: &str) {
     let lines = clients
         .iter_mut()
-        .map(|client| line_with(&mut client.stdout, text));
+        .map(|client| client.stdout.line_with(text));
     try_join_all(lines).await.unwrap();
 }
 
 #[tokio::test]
-#[ignore = "needs nats-server: run scripts/install-test-tools"]
+#[ignore = "needs nats-server: run scripts/install"]
 async fn both_servers_stream_what_is_said_to_either() {
     let broker = Broker::start().await;
     let mut servers = [broker.server("0s").await, broker.server("0s").await];
@@ -165,23 +126,23 @@ async fn both_servers_stream_what_is_said_to_either() {
 }
 
 #[tokio::test]
-#[ignore = "needs nats-server and haproxy: run scripts/install-test-tools"]
+#[ignore = "needs nats-server and haproxy: run scripts/install"]
 async fn when_a_server_is_killed_its_clients_go_on_at_the_other() {
     let broker = Broker::start().await;
     let mut servers = [broker.server("2s").await, broker.server("2s").await];
     let addrs = servers.each_ref().map(|server| server.addr);
-    let silence = Duration::from_secs(2);
-    let proxy = haproxy::start(&addrs, " proto h2", silence).await.unwrap();
+    let idle = Duration::from_secs(2);
+    let proxy = haproxy::start(&addrs, Version::Http2, idle).await.unwrap();
 
-    let mut clients = join_all((0..4).map(|_| Client::start(proxy.addr))).await;
+    let mut clients = join_all((0..4).map(|_| client(proxy.addr))).await;
     publish_until(&mut servers[0], "before", all_see(&mut clients, "before")).await;
 
     let [killed, left] = &mut servers;
-    killed.kill().await.unwrap();
+    killed.program.kill().await.unwrap();
     // Each is served in turn, so that half of the clients were at the server that is gone.
-    let lost = clients[..].iter_mut().map(|client| async {
-        timeout(silence * 3, line_with(&mut client.stderr, "back in")).await
-    });
+    let lost = clients[..]
+        .iter_mut()
+        .map(|client| async { timeout(idle * 3, client.stderr.line_with("back in")).await });
     let lost = join_all(lost).await;
     assert_eq!(
         lost.iter().filter(|lost| lost.is_ok()).count(),
@@ -192,7 +153,7 @@ async fn when_a_server_is_killed_its_clients_go_on_at_the_other() {
 }
 
 #[tokio::test]
-#[ignore = "needs nats-server: run scripts/install-test-tools"]
+#[ignore = "needs nats-server: run scripts/install"]
 async fn streams_go_on_when_the_broker_restarts() {
     let (mut broker, mut server, mut events) = live("0s").await;
     broker.restart().await;
@@ -237,7 +198,7 @@ async fn the_broker_is_missed(server: &Server, events: &mut Streaming<OperationE
 }
 
 #[tokio::test]
-#[ignore = "needs nats-server: run scripts/install-test-tools"]
+#[ignore = "needs nats-server: run scripts/install"]
 async fn streams_end_with_a_reason_when_the_broker_is_gone() {
     let (mut broker, server, mut events) = live("1s").await;
     broker.kill().await;
@@ -245,15 +206,16 @@ async fn streams_end_with_a_reason_when_the_broker_is_gone() {
 }
 
 #[tokio::test]
-#[ignore = "needs nats-server: run scripts/install-test-tools"]
+#[cfg(unix)]
+#[ignore = "needs nats-server: run scripts/install"]
 async fn streams_end_with_a_reason_when_the_broker_hangs() {
     let (broker, server, mut events) = live("1s").await;
-    process::signal(&broker.child, Signal::SIGSTOP).unwrap();
+    broker.program.send(programs::Signal::SIGSTOP).unwrap();
     the_broker_is_missed(&server, &mut events).await;
 }
 
 #[tokio::test]
-#[ignore = "needs nats-server: run scripts/install-test-tools"]
+#[ignore = "needs nats-server: run scripts/install"]
 async fn a_quiet_subject_is_no_dead_broker() {
     let broker = Broker::start().await;
     let server = broker.server("1s").await;
@@ -266,10 +228,14 @@ async fn a_quiet_subject_is_no_dead_broker() {
 
 #[tokio::test]
 async fn without_a_broker_the_server_says_so_and_ends() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nats-events"));
-    let output = within(command.args(["--nats", &free_addr().to_string()]).output())
-        .await
-        .unwrap();
+    let mut command = piped(env!("CARGO_BIN_EXE_nats-events"));
+    let output = within(
+        command
+            .args(["--nats", &free_addr().unwrap().to_string()])
+            .output(),
+    )
+    .await
+    .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(

@@ -4,13 +4,11 @@
 
 use std::{
     convert::Infallible,
-    io,
-    net::SocketAddr,
-    thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    future::pending,
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Context;
 use axum::{
     Router,
     extract::{Query, State},
@@ -22,22 +20,19 @@ use clap::Parser;
 use futures::{Stream, stream};
 use serde::Deserialize;
 use stream_keepalive::KeepaliveExt;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 
 /// Sends each line of standard input as an event to every page that is open.
 #[derive(Clone, Parser)]
 struct Args {
-    /// Where to listen. Port 0 is a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    listen: cli::Listen,
 
-    /// Send a keepalive after each silence of this length; 0s turns it off
-    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
-    keepalive: Duration,
+    #[command(flatten)]
+    keepalive: cli::Keepalive,
 
-    /// Send one at once if there is no event yet
-    #[arg(long)]
-    immediate: bool,
+    #[command(flatten)]
+    immediate: cli::Immediate,
 }
 
 /// The lines so far. Its length is the number of the next one.
@@ -52,11 +47,12 @@ struct App {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
-    let listener = TcpListener::bind(args.listen).await;
-    let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
-    println!("listening on {}", listener.local_addr()?);
+async fn main() -> ExitCode {
+    cli::exit_code(run(cli::parse()).await)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let listener = args.listen.bind().await?;
     let app = App {
         args,
         log: read_stdin(),
@@ -88,9 +84,9 @@ async fn events(
     let keepalive = Event::default().event("keepalive").data("still here");
     let events = app
         .events_from(first)
-        .keepalive(app.args.keepalive, Ok(keepalive));
+        .keepalive(app.args.keepalive.idle, Ok(keepalive));
 
-    let events = if app.args.immediate {
+    let events = if app.args.immediate.immediate {
         events.immediate()
     } else {
         events
@@ -128,13 +124,13 @@ impl App {
 
 fn read_stdin() -> Log {
     let (sender, log) = watch::channel(Vec::new());
-    // Not Tokio's stdin: its blocking read would hold up the exit.
-    thread::spawn(move || {
-        for line in io::stdin().lines().map_while(Result::ok) {
+    let mut lines = cli::lines_of_stdin();
+    tokio::spawn(async move {
+        while let Some(line) = lines.recv().await {
             sender.send_modify(|log| log.push(line));
         }
         // The streams last as long as the sender.
-        thread::park();
+        pending::<()>().await;
     });
     log
 }

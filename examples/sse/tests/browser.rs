@@ -2,48 +2,34 @@
 
 mod server;
 
-use std::{
-    net::{Ipv4Addr, TcpListener},
-    time::Duration,
-};
+use std::time::Duration;
 
 use fantoccini::{Client, ClientBuilder, Locator};
-use harness::{
-    nginx::{self, Front},
-    process,
-    proxy::Proxy,
-};
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::json;
-use server::Server;
-use tokio::{
-    net::TcpStream,
-    process::Child,
-    time::{Instant, sleep, timeout},
+use programs::{Program, Server, free_addr, quiet, within};
+use proxies::{
+    nginx::{self, CONNECTIONS, Front},
+    proxy::RunningProxy,
 };
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use serde_json::json;
+use tokio::time::sleep;
 
 /// A headless browser, which ends with its driver.
 struct Browser {
     client: Client,
-    _driver: Child,
+    _driver: Program,
 }
 
 impl Browser {
-    async fn open(proxy: &Proxy, scheme: &str) -> Self {
-        // Free again at the end of this line.
-        let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let mut command = process::quiet("chromedriver");
-        let driver = process::start(command.arg(format!("--port={}", addr.port()))).unwrap();
-        let start = Instant::now();
-        while TcpStream::connect(addr).await.is_err() {
-            assert!(start.elapsed() < PATIENCE, "chromedriver does not accept");
-            sleep(Duration::from_millis(20)).await;
-        }
+    async fn open(proxy: &RunningProxy, scheme: &str) -> Self {
+        let addr = free_addr().unwrap();
+        let mut command = quiet("chromedriver");
+        command.arg(format!("--port={}", addr.port()));
+        let mut driver = Program::start(&mut command).unwrap();
+        assert!(
+            driver.accepts(addr).await.unwrap(),
+            "chromedriver has ended"
+        );
         let args = [
             "--headless=new",
             "--no-sandbox",
@@ -56,10 +42,7 @@ impl Browser {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities.as_object().unwrap().clone());
         let url = format!("http://{addr}");
-        let client = timeout(PATIENCE, builder.connect(&url))
-            .await
-            .expect("no browser")
-            .unwrap();
+        let client = within(builder.connect(&url)).await.unwrap();
         client
             .goto(&format!("http://{}/", proxy.addr))
             .await
@@ -76,15 +59,12 @@ impl Browser {
     }
 
     async fn wait_for(&self, id: &str, text: &str) {
-        let start = Instant::now();
-        while self.text(id).await != text {
-            assert!(
-                start.elapsed() < PATIENCE,
-                "{id} is {}",
-                self.text(id).await
-            );
-            sleep(Duration::from_millis(50)).await;
-        }
+        within(async {
+            while self.text(id).await != text {
+                sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
     }
 
     /// Writes what the page looks like into docs, where SCREENSHOTS is set.
@@ -102,21 +82,23 @@ impl Browser {
     }
 }
 
-async fn proxy(server: &Server) -> Proxy {
+async fn proxy(server: &Server) -> RunningProxy {
     let location = format!(
         "proxy_pass http://{}; proxy_http_version 1.1; proxy_read_timeout 2s;",
         server.addr
     );
-    nginx::start(Front::Http1, 64, &location).await.unwrap()
+    nginx::start(Front::Http1, CONNECTIONS, &location)
+        .await
+        .unwrap()
 }
 
 const LIGHT: &str = "--blink-settings=preferredColorScheme=1";
 const DARK: &str = "--blink-settings=preferredColorScheme=0";
 
 #[tokio::test]
-#[ignore = "needs chromium and nginx: run scripts/install-test-tools"]
+#[ignore = "needs chromium and nginx: run scripts/install"]
 async fn with_keepalives_the_page_stays_connected_and_shows_its_event() {
-    let mut server = Server::start(&["--keepalive", "500ms", "--immediate"]).await;
+    let mut server = server::start(&["--keepalive", "500ms", "--immediate"]).await;
     let proxy = proxy(&server).await;
     for (scheme, name) in [(LIGHT, "sse-light"), (DARK, "sse-dark")] {
         let browser = Browser::open(&proxy, scheme).await;
@@ -127,7 +109,7 @@ async fn with_keepalives_the_page_stays_connected_and_shows_its_event() {
         let keepalives: u32 = browser.text("keepalives").await.parse().unwrap();
         assert!(keepalives > 4, "{keepalives}");
 
-        server.type_line("backup finished").await;
+        server.program.type_line("backup finished").await.unwrap();
         browser.wait_for("last", "backup finished").await;
         browser.screenshot(name).await;
         browser.close().await;
@@ -135,37 +117,37 @@ async fn with_keepalives_the_page_stays_connected_and_shows_its_event() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium and nginx: run scripts/install-test-tools"]
+#[ignore = "needs chromium and nginx: run scripts/install"]
 async fn without_keepalives_the_page_drops() {
-    let server = Server::start(&["--keepalive", "0s"]).await;
+    let server = server::start(&["--keepalive", "0s"]).await;
     let proxy = proxy(&server).await;
     let browser = Browser::open(&proxy, LIGHT).await;
-    let start = Instant::now();
     // nginx gives up before the response has begun, and answers with an error page itself.
-    while browser.text("state").await != "reconnecting" {
-        assert!(start.elapsed() < PATIENCE, "it does not drop");
-        sleep(Duration::from_millis(50)).await;
-    }
+    browser.wait_for("state", "reconnecting").await;
     browser.close().await;
 }
 
 #[tokio::test]
-#[ignore = "needs chromium and nginx: run scripts/install-test-tools"]
+#[ignore = "needs chromium and nginx: run scripts/install"]
 async fn the_page_comes_back_after_the_server_has_restarted_and_misses_nothing() {
     let args = ["--keepalive", "500ms", "--immediate"];
-    let mut server = Server::start(&args).await;
+    let mut server = server::start(&args).await;
     let addr = server.addr.to_string();
     let proxy = proxy(&server).await;
     let browser = Browser::open(&proxy, LIGHT).await;
     browser.wait_for("state", "connected").await;
-    server.type_line("before").await;
+    server.program.type_line("before").await.unwrap();
     browser.wait_for("last", "before").await;
 
     drop(server);
     browser.wait_for("state", "reconnecting").await;
     let listen = ["--listen", &addr];
-    let mut server = Server::start(&[&args[..], &listen].concat()).await;
-    server.type_line("while nobody was there").await;
+    let mut server = server::start(&[&args[..], &listen].concat()).await;
+    server
+        .program
+        .type_line("while nobody was there")
+        .await
+        .unwrap();
     browser.wait_for("state", "connected").await;
     browser.wait_for("last", "while nobody was there").await;
     browser.close().await;

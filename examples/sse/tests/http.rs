@@ -2,17 +2,11 @@
 
 mod server;
 
-use std::time::Duration;
-
-use server::Server;
+use programs::{Server, within};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpStream,
-    time::timeout,
 };
-
-/// Far more than a busy machine needs.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Events(Lines<BufReader<TcpStream>>);
 
@@ -26,7 +20,7 @@ impl Events {
 
     /// Returns the next line that starts like this.
     async fn line(&mut self, start: &str) -> String {
-        timeout(PATIENCE, async {
+        within(async {
             loop {
                 let line = self.0.next_line().await.unwrap().expect("it has ended");
                 if line.starts_with(start) {
@@ -35,7 +29,6 @@ impl Events {
             }
         })
         .await
-        .expect("it does not come")
     }
 
     /// Returns the next field of an event but the kind that is expected to come in between.
@@ -46,7 +39,7 @@ impl Events {
 
 #[tokio::test]
 async fn a_keepalive_is_an_event_with_a_name_and_with_data() {
-    let server = Server::start(&["--keepalive", "100ms"]).await;
+    let server = server::start(&["--keepalive", "100ms"]).await;
     let mut events = Events::get(&server, "").await;
     assert_eq!(events.line("event: ").await, "event: keepalive");
     assert_eq!(events.data().await, "data: still here");
@@ -54,7 +47,7 @@ async fn a_keepalive_is_an_event_with_a_name_and_with_data() {
 
 #[tokio::test]
 async fn nginx_is_asked_not_to_hold_events_back() {
-    let server = Server::start(&[]).await;
+    let server = server::start(&[]).await;
     let mut events = Events::get(&server, "").await;
     assert_eq!(
         events.line("x-accel-buffering").await,
@@ -64,10 +57,10 @@ async fn nginx_is_asked_not_to_hold_events_back() {
 
 #[tokio::test]
 async fn a_line_of_standard_input_is_an_event_with_an_id() {
-    let mut server = Server::start(&["--keepalive", "0s", "--immediate"]).await;
+    let mut server = server::start(&["--keepalive", "0s", "--immediate"]).await;
     let mut events = Events::get(&server, "").await;
     events.line("HTTP/1.1 200").await;
-    server.type_line("backup finished").await;
+    server.program.type_line("backup finished").await.unwrap();
     // With keepalives off there is none at once either: the first event is the real one.
     let id = events.line("id: ").await;
     assert!(id.ends_with("-0"), "{id}");
@@ -76,32 +69,32 @@ async fn a_line_of_standard_input_is_an_event_with_an_id() {
 
 #[tokio::test]
 async fn immediate_sends_one_long_before_the_first_silence_is_over() {
-    let server = Server::start(&["--keepalive", "1h", "--immediate"]).await;
+    let server = server::start(&["--keepalive", "1h", "--immediate"]).await;
     let mut events = Events::get(&server, "").await;
     assert_eq!(events.line("event: ").await, "event: keepalive");
 }
 
 #[tokio::test]
 async fn a_client_that_comes_back_gets_what_it_missed_and_nothing_twice() {
-    let mut server = Server::start(&["--keepalive", "0s"]).await;
+    let mut server = server::start(&["--keepalive", "0s"]).await;
     let mut events = Events::get(&server, "").await;
     events.line("HTTP/1.1 200").await;
-    server.type_line("one").await;
+    server.program.type_line("one").await.unwrap();
     let id = events.line("id: ").await;
     drop(events);
 
-    server.type_line("two").await;
+    server.program.type_line("two").await.unwrap();
     let last = id.replace("id", "last-event-id");
     let mut events = Events::get(&server, &format!("{last}\r\n")).await;
     assert_eq!(events.data().await, "data: two");
-    server.type_line("three").await;
+    server.program.type_line("three").await.unwrap();
     assert_eq!(events.data().await, "data: three");
 }
 
 #[tokio::test]
 async fn after_a_restart_of_the_server_a_client_gets_all_that_is_new() {
-    let mut server = Server::start(&["--keepalive", "0s"]).await;
-    server.type_line("one").await;
+    let mut server = server::start(&["--keepalive", "0s"]).await;
+    server.program.type_line("one").await.unwrap();
     let mut events = Events::get(&server, "last-event-id: 1234567890-7\r\n").await;
     assert_eq!(events.data().await, "data: one");
 }

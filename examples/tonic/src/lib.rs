@@ -4,7 +4,6 @@
 //! `subscription.rs` and `logged.rs` are the streams below and above that line. Then
 //! `bin/server.rs`, `bin/client.rs` and `bin/demo`.
 
-pub mod cli;
 pub mod events;
 mod logged;
 pub mod proto;

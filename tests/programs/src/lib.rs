@@ -1,117 +1,148 @@
+//! Runs the programs that tests start. Each of them is killed when its value is dropped, on panic too.
+
+mod output;
+
 use std::{
-    future::Future,
+    ffi::OsStr,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
 
+use anyhow::{Context, Result};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
-    time::timeout,
+    io::AsyncWriteExt,
+    net::TcpStream,
+    process::{Child, ChildStdin, Command},
+    time::{sleep, timeout},
 };
 
-pub const SERVER: &str = env!("CARGO_BIN_EXE_server");
-pub const CLIENT: &str = env!("CARGO_BIN_EXE_client");
-pub const DEMO: &str = env!("CARGO_BIN_EXE_demo");
+#[cfg(unix)]
+pub use nix::sys::signal::Signal;
+pub use output::Output;
 
 /// What bounds every wait: far more than a busy machine needs.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One of the binaries. It is killed when the test lets go of it, however the test ends.
-pub struct Process {
-    child: Child,
-    stdin: ChildStdin,
-    pub stdout: Output<ChildStdout>,
-    pub stderr: Output<ChildStderr>,
+/// A command whose standard streams belong to the test.
+pub fn piped(program: impl AsRef<OsStr>) -> Command {
+    with_streams(program, Stdio::piped)
 }
 
-impl Process {
-    pub fn start(program: &str, args: &[&str]) -> Self {
-        let mut child = Command::new(program)
-            .args(args)
-            .env("RUST_BACKTRACE", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("cannot start");
-        Self {
-            stdin: child.stdin.take().expect("no stdin"),
-            stdout: Output::new(child.stdout.take().expect("no stdout")),
-            stderr: Output::new(child.stderr.take().expect("no stderr")),
+/// A command with nothing on its standard streams.
+pub fn quiet(program: impl AsRef<OsStr>) -> Command {
+    with_streams(program, Stdio::null)
+}
+
+fn with_streams(program: impl AsRef<OsStr>, stream: fn() -> Stdio) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(stream()).stdout(stream()).stderr(stream());
+    command
+}
+
+/// A program that runs.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    pub stdout: Output,
+    pub stderr: Output,
+}
+
+impl Program {
+    /// What it writes into pipes is read while it runs, so that it never has to wait for the test.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let mut child = command.kill_on_drop(true).spawn().with_context(|| {
+            format!(
+                "cannot start {}",
+                command.as_std().get_program().to_string_lossy()
+            )
+        })?;
+        Ok(Self {
+            stdin: child.stdin.take(),
+            stdout: Output::new(child.stdout.take()),
+            stderr: Output::new(child.stderr.take()),
             child,
-        }
+        })
     }
 
-    pub async fn type_line(&mut self, line: &str) {
+    pub async fn type_line(&mut self, line: &str) -> Result<()> {
+        let stdin = self
+            .stdin
+            .as_mut()
+            .context("its standard input is no pipe")?;
         let line = format!("{line}\n");
-        within(self.stdin.write_all(line.as_bytes()))
-            .await
-            .expect("cannot write");
+        timeout(PATIENCE, stdin.write_all(line.as_bytes())).await??;
+        Ok(())
     }
 
     #[cfg(unix)]
-    pub fn send(&self, signal: nix::sys::signal::Signal) {
-        let id = self.child.id().expect("it has ended");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id as i32), signal)
-            .expect("cannot signal");
+    pub fn send(&self, signal: Signal) -> Result<()> {
+        let id = self.id()?.try_into()?;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal)
+            .with_context(|| format!("cannot send {signal}"))
     }
 
-    pub async fn kill(&mut self) {
-        within(self.child.kill()).await.expect("cannot kill");
+    /// Kills it, as a crash would.
+    pub async fn kill(&mut self) -> Result<()> {
+        Ok(timeout(PATIENCE, self.child.kill()).await??)
     }
 
-    pub async fn ended(&mut self) -> ExitStatus {
-        within(self.child.wait()).await.expect("cannot wait")
-    }
-}
-
-/// What a process writes, line by line.
-pub struct Output<R>(Lines<BufReader<R>>);
-
-impl<R: AsyncRead + Unpin> Output<R> {
-    fn new(reader: R) -> Self {
-        Self(BufReader::new(reader).lines())
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        Ok(timeout(PATIENCE, self.child.wait()).await??)
     }
 
-    pub async fn line(&mut self) -> String {
-        self.next().await.expect("no line")
+    pub fn id(&self) -> Result<u32> {
+        self.child.id().context("the program has ended")
     }
 
-    /// Returns the next line that contains `text`.
-    pub async fn line_with(&mut self, text: &str) -> String {
-        loop {
-            let line = self.line().await;
-            if line.contains(text) {
-                return line;
+    /// Waits until it accepts connections. False: it has ended instead.
+    pub async fn accepts(&mut self, addr: SocketAddr) -> Result<bool> {
+        let accepts = async {
+            loop {
+                if self.child.try_wait()?.is_some() {
+                    return Ok(false);
+                }
+                if TcpStream::connect(addr).await.is_ok() {
+                    return Ok(true);
+                }
+                sleep(Duration::from_millis(10)).await;
             }
-        }
-    }
-
-    /// Returns what is left, once the process has ended.
-    pub async fn rest(&mut self) -> Vec<String> {
-        let mut lines = Vec::new();
-        while let Some(line) = self.next().await {
-            lines.push(line);
-        }
-        lines
-    }
-
-    async fn next(&mut self) -> Option<String> {
-        within(self.0.next_line()).await.expect("cannot read")
+        };
+        timeout(PATIENCE, accepts)
+            .await
+            .with_context(|| format!("{addr} does not accept"))?
     }
 }
 
-/// Waits, but not for ever.
+/// A program that prints where it listens.
+#[derive(Debug)]
+pub struct Server {
+    pub addr: SocketAddr,
+    pub program: Program,
+}
+
+impl Server {
+    /// The command's standard output has to be [`piped`].
+    pub async fn start(command: &mut Command) -> Result<Self> {
+        let mut program = Program::start(command)?;
+        let line = program.stdout.line().await?;
+        let addr = line.strip_prefix("listening on ");
+        let addr = addr.with_context(|| format!("no address: {line}"))?;
+        Ok(Self {
+            addr: addr.parse()?,
+            program,
+        })
+    }
+}
+
+/// An address that nobody listens on.
+pub fn free_addr() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// What a test waits for, but not longer than [`PATIENCE`].
 pub async fn within<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("nothing happens")
-}
-
-/// Starts the server on a free port, and returns its address too.
-pub async fn server(args: &[&str]) -> (Process, String) {
-    let mut server = Process::start(SERVER, args);
-    let line = server.stdout.line().await;
-    let addr = line.strip_prefix("listening on ").expect("no address");
-    (server, addr.to_owned())
 }

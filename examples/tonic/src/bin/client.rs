@@ -17,11 +17,8 @@ use tonic::{
     Response, Status,
     transport::{Endpoint, Uri},
 };
-use tonic_events::{
-    cli,
-    proto::v1::{
-        OperationEvent, OperationList, backrest_client::BackrestClient, operation_event::Event,
-    },
+use tonic_events::proto::v1::{
+    OperationEvent, OperationList, backrest_client::BackrestClient, operation_event::Event,
 };
 
 /// Prints every event with the time since the last one.
@@ -31,9 +28,8 @@ struct Args {
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     connect: Endpoint,
 
-    /// Take the server for dead after a silence of this length; 0s never does
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
-    give_up: Duration,
+    #[command(flatten)]
+    give_up: cli::GiveUp,
 }
 
 #[tokio::main]
@@ -69,7 +65,7 @@ async fn follow(
 ) -> anyhow::Result<Status> {
     // A new connection for each stream: the last one may be what is dead.
     let mut client = BackrestClient::new(args.connect.connect_lazy());
-    let give_up = args.give_up;
+    let give_up = args.give_up.idle;
     let events = client
         .get_operation_events(())
         .inspect_ok(|_| eprintln!("connected"))

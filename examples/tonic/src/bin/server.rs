@@ -3,17 +3,14 @@
 use std::{
     future::Future,
     io::{self, IsTerminal},
-    net::SocketAddr,
     pin::pin,
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::Context;
 use clap::Parser;
-use tokio::{net::TcpListener, sync::oneshot, time::timeout};
+use tokio::{sync::oneshot, time::timeout};
 use tonic_events::{
-    cli,
     events::{Bus, Events},
     proto::v1::OperationEvent,
 };
@@ -27,17 +24,14 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Streams each line of standard input to every subscriber, over gRPC and grpc-web.
 #[derive(Parser)]
 struct Args {
-    /// Listen here; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    listen: cli::Listen,
 
-    /// Send an empty event after each silence of this length; 0s never does
-    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
-    keepalive: Duration,
+    #[command(flatten)]
+    keepalive: cli::Keepalive,
 
-    /// Send the first empty event at once
-    #[arg(long)]
-    immediate: bool,
+    #[command(flatten)]
+    immediate: cli::Immediate,
 
     /// Drop a peer that answers nothing, not even an HTTP/2 PING, for twice as long; 0s never does
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
@@ -56,17 +50,15 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> anyhow::Result<()> {
     let mut stop_signal = pin!(stop_signal()?);
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
-    println!("listening on {}", listener.local_addr()?);
+    let listener = args.listen.bind().await?;
 
     let bus = Bus::new(BACKLOG);
     let (stop, stopped) = oneshot::channel::<()>();
-    let serve =
-        Events::new(&bus, args.keepalive, args.immediate).serve(listener, args.ping, async {
-            stopped.await.unwrap_or_default()
-        });
+    let serve = Events::new(&bus, args.keepalive.idle, args.immediate.immediate).serve(
+        listener,
+        args.ping,
+        async { stopped.await.unwrap_or_default() },
+    );
     let server = tokio::spawn(serve);
 
     let mut lines = cli::lines_of_stdin();

@@ -1,6 +1,6 @@
 use std::net::TcpListener;
 
-use crate::process::{CLIENT, DEMO, Process, SERVER};
+use crate::process::{CLIENT, DEMO, SERVER, start};
 
 #[tokio::test]
 async fn a_port_in_use_takes_one_line() {
@@ -55,10 +55,14 @@ async fn an_argument_that_is_missing_takes_one_line() {
 
 /// Returns the one line that is on stderr, when nothing is on stdout.
 async fn only_line(program: &str, args: &[&str], code: i32) -> String {
-    let mut process = Process::start(program, args);
-    assert_eq!(process.ended().await.code(), Some(code), "{args:?}");
-    assert_eq!(process.stdout.rest().await, [""; 0]);
-    let mut lines = process.stderr.rest().await;
+    let mut process = start(program, args);
+    assert_eq!(
+        process.ended().await.unwrap().code(),
+        Some(code),
+        "{args:?}"
+    );
+    assert_eq!(process.stdout.rest().await.unwrap(), [""; 0]);
+    let mut lines = process.stderr.rest().await.unwrap();
     assert_eq!(lines.len(), 1, "{args:?}: {lines:?}");
     lines.remove(0)
 }

@@ -1,12 +1,13 @@
 use std::time::{Duration, Instant};
 
+use programs::{Program, within};
 use tokio::{io::AsyncReadExt, net::TcpListener, time::sleep};
 
-use crate::process::{CLIENT, Process, server, within};
+use crate::process::{CLIENT, server, start};
 
-fn client(addr: &str, args: &[&str]) -> Process {
+fn client(addr: &str, args: &[&str]) -> Program {
     let url = format!("http://{addr}");
-    Process::start(CLIENT, &[&["--connect", &url], args].concat())
+    start(CLIENT, &[&["--connect", &url], args].concat())
 }
 
 #[tokio::test]
@@ -18,20 +19,20 @@ async fn it_prints_each_event_with_the_time_since_the_last_one() {
 
     let pause = Duration::from_millis(500);
     sleep(pause).await;
-    server.type_line("backup started").await;
+    server.type_line("backup started").await.unwrap();
     let since = printed(&mut client, r#"created 1 "backup started""#).await;
     assert!(since >= pause, "{since:?}");
     sum += since;
 
-    server.type_line("backup finished").await;
+    server.type_line("backup finished").await.unwrap();
     sum += printed(&mut client, r#"created 2 "backup finished""#).await;
     // No time is told twice.
     assert!(sum <= start.elapsed(), "{sum:?}");
 }
 
 /// Expects that event, and returns the time beside it.
-async fn printed(client: &mut Process, event: &str) -> Duration {
-    let line = client.stdout.line().await;
+async fn printed(client: &mut Program, event: &str) -> Duration {
+    let line = client.stdout.line().await.unwrap();
     let (since, text) = line.trim().split_once(" s  ").expect(&line);
     assert_eq!(text, event);
     Duration::from_secs_f64(since.parse().unwrap())
@@ -41,12 +42,12 @@ async fn printed(client: &mut Process, event: &str) -> Duration {
 async fn it_comes_back_when_the_server_does() {
     let (mut first, addr) = server(&["--immediate"]).await;
     let mut client = client(&addr, &[]);
-    client.stdout.line_with("keepalive").await;
+    client.stdout.line_with("keepalive").await.unwrap();
 
-    first.kill().await;
-    client.stderr.line_with("back in").await;
+    first.kill().await.unwrap();
+    client.stderr.line_with("back in").await.unwrap();
     let _second = server(&["--immediate", "--listen", &addr]).await;
-    client.stdout.line_with("keepalive").await;
+    client.stdout.line_with("keepalive").await.unwrap();
 }
 
 #[tokio::test]
@@ -56,7 +57,7 @@ async fn it_gives_up_on_a_server_that_falls_silent() {
     let mut client = client(&addr, &["--give-up", "300ms"]);
     for _ in 0..2 {
         // Under load the first try may not even get through in time.
-        let line = client.stderr.line_with("back in").await;
+        let line = client.stderr.line_with("back in").await.unwrap();
         assert!(line.contains("silent for 300ms"), "{line}");
     }
     // Two silences, and half a second at least in between.
@@ -69,7 +70,7 @@ async fn it_gives_up_on_a_server_that_never_answers() {
     let addr = listener.local_addr().unwrap().to_string();
     let mut client = client(&addr, &["--give-up", "300ms"]);
     let (mut connection, _) = within(listener.accept()).await.unwrap();
-    let line = client.stderr.line().await;
+    let line = client.stderr.line().await.unwrap();
     assert!(line.contains("silent for 300ms"), "{line}");
 
     // It has let go of the connection too, not only of the stream.
@@ -82,9 +83,9 @@ async fn keepalives_are_signs_of_life() {
     let (_server, addr) = server(&["--keepalive", "200ms"]).await;
     let mut client = client(&addr, &["--give-up", "2s"]);
     for _ in 0..15 {
-        client.stdout.line_with("keepalive").await;
+        client.stdout.line_with("keepalive").await.unwrap();
     }
     // Three seconds later it is still the first connection.
-    client.kill().await;
-    assert_eq!(client.stderr.rest().await, ["connected"]);
+    client.kill().await.unwrap();
+    assert_eq!(client.stderr.rest().await.unwrap(), ["connected"]);
 }

@@ -1,9 +1,10 @@
+use programs::within;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use crate::process::{server, within};
+use crate::process::server;
 
 /// A call as a browser makes it: HTTP/1.1, and a body of one empty message.
 const CALL: &[u8] = b"POST /v1.Backrest/GetOperationEvents HTTP/1.1\r\n\
@@ -32,11 +33,11 @@ async fn a_browser_gets_events_over_http_1_on_the_same_port() {
     assert!(head.contains("x-accel-buffering: no\r\n"), "{head}");
 
     read_past(&mut browser, KEEPALIVE).await;
-    server.type_line("backup finished").await;
+    server.type_line("backup finished").await.unwrap();
     read_past(&mut browser, "backup finished").await;
 
     drop(browser);
-    let gone = server.stderr.line_with("subscriber gone").await;
+    let gone = server.stderr.line_with("subscriber gone").await.unwrap();
     assert!(gone.contains("events=1 keepalives=1 open=0"), "{gone}");
 }
 

@@ -6,7 +6,7 @@ use std::{
 use tokio::time::timeout;
 
 use crate::{
-    process::{CLIENT, Process, server},
+    process::{CLIENT, server, start},
     subscriber::{Seen, Subscriber},
 };
 
@@ -24,7 +24,7 @@ async fn a_line_of_stdin_reaches_every_subscriber() {
     let (mut server, addr) = server(&[]).await;
     let mut subscribers = [Subscriber::new(&addr).await, Subscriber::new(&addr).await];
     for line in ["backup started", "backup finished"] {
-        server.type_line(line).await;
+        server.type_line(line).await.unwrap();
         for subscriber in &mut subscribers {
             assert_eq!(subscriber.next().await.unwrap(), Seen::Created(line.into()));
         }
@@ -50,7 +50,7 @@ async fn zero_turns_keepalives_off() {
     assert!(silence.is_err(), "{silence:?}");
 
     // It was silent, not dead.
-    server.type_line("backup finished").await;
+    server.type_line("backup finished").await.unwrap();
     let event = Seen::Created("backup finished".into());
     assert_eq!(subscriber.next().await.unwrap(), event);
 }
@@ -73,35 +73,35 @@ async fn proxies_are_told_not_to_hold_anything_back() {
 async fn the_log_says_who_comes_and_goes_with_counts() {
     let (mut server, addr) = server(&["--keepalive", "1h", "--immediate"]).await;
     let mut first = Subscriber::new(&addr).await;
-    let opened = server.stderr.line().await;
+    let opened = server.stderr.line().await.unwrap();
     assert!(opened.contains("subscriber opened peer=127.0.0.1:"));
     assert!(opened.ends_with("open=1"), "{opened}");
 
     let second = Subscriber::new(&addr).await;
-    let opened = server.stderr.line().await;
+    let opened = server.stderr.line().await.unwrap();
     assert!(opened.ends_with("open=2"), "{opened}");
 
-    server.type_line("backup finished").await;
+    server.type_line("backup finished").await.unwrap();
     assert_eq!(first.next().await.unwrap(), Seen::Keepalive);
     first.next().await.unwrap();
     drop(first);
-    let gone = server.stderr.line().await;
+    let gone = server.stderr.line().await.unwrap();
     let counts = r#"events=1 keepalives=1 open=1 reason="the client left""#;
     assert!(gone.contains("subscriber gone"), "{gone}");
     assert!(gone.ends_with(counts), "{gone}");
 
     drop(second);
-    let gone = server.stderr.line().await;
+    let gone = server.stderr.line().await.unwrap();
     assert!(gone.contains("open=0"), "{gone}");
 }
 
 #[tokio::test]
 async fn the_log_says_so_when_a_client_is_killed() {
     let (mut server, addr) = server(&[]).await;
-    let mut client = Process::start(CLIENT, &["--connect", &format!("http://{addr}")]);
-    server.stderr.line_with("subscriber opened").await;
-    client.kill().await;
-    let gone = server.stderr.line_with("subscriber gone").await;
+    let mut client = start(CLIENT, &["--connect", &format!("http://{addr}")]);
+    server.stderr.line_with("subscriber opened").await.unwrap();
+    client.kill().await.unwrap();
+    let gone = server.stderr.line_with("subscriber gone").await.unwrap();
     let counts = r#"events=0 keepalives=0 open=0 reason="the client left""#;
     assert!(gone.ends_with(counts), "{gone}");
 }

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use programs::Signal;
 use tonic::Code;
 
 use crate::{process::server, subscriber::Subscriber};
@@ -18,13 +18,13 @@ async fn ctrl_c_ends_the_streams_and_the_process() {
 async fn ends_all(signal: Signal) {
     let (mut server, addr) = server(&[]).await;
     let mut subscriber = Subscriber::new(&addr).await;
-    server.send(signal);
+    server.send(signal).unwrap();
 
     let status = subscriber.next().await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     assert_eq!(status.message(), "the server is stopping");
-    assert!(server.ended().await.success());
-    let gone = server.stderr.line_with("subscriber gone").await;
+    assert!(server.ended().await.unwrap().success());
+    let gone = server.stderr.line_with("subscriber gone").await.unwrap();
     assert!(
         gone.ends_with(r#"reason="the server is stopping""#),
         "{gone}"
@@ -37,12 +37,12 @@ async fn a_client_that_does_not_read_does_not_hold_up_the_end() {
     let _stuck = Subscriber::new(&addr).await;
     let mut other = Subscriber::new(&addr).await;
     // More than HTTP/2 lets the server send ahead.
-    server.type_line(&"long ".repeat(600_000)).await;
+    server.type_line(&"long ".repeat(600_000)).await.unwrap();
     other.next().await.unwrap();
 
     let start = Instant::now();
-    server.send(Signal::SIGTERM);
-    assert!(server.ended().await.success());
+    server.send(Signal::SIGTERM).unwrap();
+    assert!(server.ended().await.unwrap().success());
     // It takes half a second on an idle machine.
     let took = start.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");

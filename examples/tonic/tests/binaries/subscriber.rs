@@ -1,9 +1,8 @@
+use programs::within;
 use tonic::{Status, Streaming, metadata::MetadataMap};
 use tonic_events::proto::v1::{
     OperationEvent, backrest_client::BackrestClient, operation_event::Event,
 };
-
-use crate::process::within;
 
 /// A gRPC client of its own connection.
 pub struct Subscriber {

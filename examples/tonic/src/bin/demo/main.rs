@@ -15,7 +15,6 @@ use tokio::{
 };
 use tonic::Streaming;
 use tonic_events::{
-    cli,
     events::{Bus, Events},
     proto::v1::{OperationEvent, backrest_client::BackrestClient, operation_event::Event},
 };
@@ -33,12 +32,13 @@ const EVENT_AT: Duration = Duration::from_millis(7250);
 
 const END_AT: Duration = Duration::from_secs(8);
 
-/// Shows two subscribers, each behind a proxy that cuts a connection after two silent seconds.
+/// Shows two subscribers, each behind a proxy that cuts a connection after two idle seconds. The second one
+/// gets keepalives.
 #[derive(Parser)]
+#[command(mut_arg("keepalive", |keepalive| keepalive.default_value("1s")))]
 struct Args {
-    /// Send the second subscriber a keepalive after each silence of this length
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
-    keepalive: Duration,
+    #[command(flatten)]
+    keepalive: cli::Keepalive,
 }
 
 #[tokio::main]
@@ -49,12 +49,15 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> anyhow::Result<()> {
     println!("Two subscribers, each behind a proxy that cuts a connection after 2 silent seconds.");
     println!("Nothing happens for 7 seconds; then there is one event.\n");
-    println!("{}", Timeline::heading(args.keepalive));
+    println!("{}", Timeline::heading(args.keepalive.idle));
 
     let bus = Bus::new(16);
     let start = Instant::now();
     let (notes, mut noted) = mpsc::unbounded_channel();
-    for (lane, keepalive) in [(Lane::Plain, Duration::ZERO), (Lane::Kept, args.keepalive)] {
+    for (lane, keepalive) in [
+        (Lane::Plain, Duration::ZERO),
+        (Lane::Kept, args.keepalive.idle),
+    ] {
         let subscriber = Subscriber::new(&bus, keepalive).await?;
         tokio::spawn(subscriber.watch(lane, notes.clone()));
     }
