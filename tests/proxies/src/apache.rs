@@ -1,29 +1,29 @@
-//! Apache in front of a server.
+//! Apache with mod_proxy_http2.
 
-use std::{net::SocketAddr, time::Duration};
+use crate::{
+    client::Protocol,
+    proxy::Proxy,
+    scenario::{Expected, Scenario},
+};
 
-use crate::proxy::Proxy;
-
-/// Starts Apache with mod_proxy_http2, which gives up a `server` that is silent for `silence`.
-pub async fn start(server: SocketAddr, silence: Duration) -> anyhow::Result<Proxy> {
-    let silence = silence.as_secs();
-    Proxy::start(
-        "apache2",
-        |command, folder| {
-            // One process, in the foreground.
-            command
-                .arg("-X")
-                .arg("-d")
-                .arg(folder)
-                .args(["-f", "config"]);
-        },
-        |addr, folder| {
+pub static APACHE: Proxy = Proxy {
+    program: "apache2",
+    version: "-v",
+    // One process, in the foreground.
+    args: &["-X", "-d", ".", "-f", "config.yaml"],
+    scenarios: &[Scenario {
+        name: "apache",
+        description: "Apache mod_proxy_http2, `timeout=`",
+        protocol: Protocol::Grpc,
+        start: |server, timeout| {
+            let timeout = timeout.as_secs();
             let modules = ["mpm_event", "authz_core", "http2", "proxy", "proxy_http2"];
             let modules = modules.map(|module| {
                 format!("LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so\n")
             });
-            format!(
-                "
+            APACHE.with(Box::new(move |addr, folder| {
+                format!(
+                    "
 {}
 ServerName localhost
 ServerRoot {folder}
@@ -33,12 +33,17 @@ ErrorLog {folder}/error.log
 ServerLimit 1
 Listen {addr}
 Protocols h2c
-ProxyPass / h2c://{server}/ timeout={silence}
+ProxyPass / h2c://{server}/ timeout={timeout}
 ",
-                modules.concat(),
-                folder = folder.display(),
-            )
+                    modules.concat(),
+                    folder = folder.display(),
+                )
+            }))
         },
-    )
-    .await
-}
+        // Its clock is coarse: about half of the streams win the race, and all of four may.
+        expected: Expected {
+            race: true,
+            ..Expected::DATA_COUNTS
+        },
+    }],
+};

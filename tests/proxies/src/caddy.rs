@@ -1,22 +1,26 @@
-//! Caddy in front of a server.
+//! Caddy.
+//!
+//! It counts idle time by connection, not by stream: streams on one connection keep each other alive.
 
-use std::{net::SocketAddr, time::Duration};
+use crate::{
+    client::Protocol,
+    proxy::Proxy,
+    scenario::{Expected, Scenario},
+};
 
-use crate::proxy::Proxy;
-
-/// Starts Caddy, which gives up a `server` that is silent for `silence`.
-///
-/// It counts that by connection, not by stream: one stream each, or they keep each other alive.
-pub async fn start(server: SocketAddr, silence: Duration) -> anyhow::Result<Proxy> {
-    let silence = silence.as_millis();
-    Proxy::start(
-        "caddy",
-        |command, _| {
-            command.args(["run", "--adapter", "caddyfile", "--config", "config"]);
-        },
-        |addr, _| {
-            format!(
-                "
+pub static CADDY: Proxy = Proxy {
+    program: "caddy",
+    version: "version",
+    args: &["run", "--adapter", "caddyfile", "--config", "config.yaml"],
+    scenarios: &[Scenario {
+        name: "caddy",
+        description: "Caddy h2c, `read_timeout`",
+        protocol: Protocol::Grpc,
+        start: |server, timeout| {
+            let timeout = timeout.as_millis();
+            CADDY.with(Box::new(move |addr, _| {
+                format!(
+                    "
 {{
     admin off
     auto_https off
@@ -29,14 +33,15 @@ http://{addr} {{
     reverse_proxy h2c://{server} {{
         transport http {{
             versions h2c 2
-            read_timeout {silence}ms
+            read_timeout {timeout}ms
         }}
     }}
 }}
 ",
-                addr.ip()
-            )
+                    addr.ip()
+                )
+            }))
         },
-    )
-    .await
-}
+        expected: Expected::BYTES_COUNT,
+    }],
+};

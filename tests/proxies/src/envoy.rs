@@ -1,27 +1,51 @@
-//! Envoy in front of a server.
+//! Envoy.
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::proxy::Proxy;
+use crate::{
+    client::Protocol,
+    proxy::{Config, Proxy},
+    scenario::{Expected, Scenario},
+};
 
-/// Starts Envoy, which resets a stream that is silent for `silence`, or that takes longer than
-/// `whole` altogether; zero turns either off.
-pub async fn start(
-    server: SocketAddr,
-    silence: Duration,
-    whole: Duration,
-) -> anyhow::Result<Proxy> {
-    let (silence, whole) = (silence.as_secs_f64(), whole.as_secs_f64());
-    let (ip, port) = (server.ip(), server.port());
-    Proxy::start(
-        "envoy",
-        |command, _| {
-            command.args(["--config-path", "config.yaml", "--concurrency", "1"]);
-            command.args(["--disable-hot-restart", "--log-level", "error"]);
+pub static ENVOY: Proxy = Proxy {
+    program: "envoy",
+    version: "--version",
+    args: &[
+        "--config-path",
+        "config.yaml",
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--log-level",
+        "error",
+    ],
+    scenarios: &[
+        Scenario {
+            name: "envoy_with_an_idle_timeout",
+            description: "Envoy `stream_idle_timeout`",
+            protocol: Protocol::Grpc,
+            start: |server, timeout| ENVOY.with(config(server, timeout, Duration::ZERO)),
+            expected: Expected::DATA_COUNTS,
         },
-        |addr, _| {
-            format!(
-                r#"
+        Scenario {
+            name: "envoy_with_a_limit_on_the_whole_response",
+            description: "Envoy route `timeout` (the whole response)",
+            protocol: Protocol::Grpc,
+            start: |server, timeout| ENVOY.with(config(server, Duration::ZERO, timeout)),
+            expected: Expected::NOTHING_HELPS,
+        },
+    ],
+};
+
+/// It resets a stream that is idle for `idle`, or that takes longer than `whole` altogether; zero
+/// turns either off.
+fn config(server: SocketAddr, idle: Duration, whole: Duration) -> Config {
+    let (idle, whole) = (idle.as_secs_f64(), whole.as_secs_f64());
+    let (ip, port) = (server.ip(), server.port());
+    Box::new(move |addr, _| {
+        format!(
+            r#"
 static_resources:
   listeners:
   - address: {{ socket_address: {{ address: {}, port_value: {} }} }}
@@ -32,7 +56,7 @@ static_resources:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: events
           codec_type: HTTP2
-          stream_idle_timeout: {silence}s
+          stream_idle_timeout: {idle}s
           route_config:
             virtual_hosts:
             - name: events
@@ -57,10 +81,8 @@ static_resources:
       - lb_endpoints:
         - endpoint: {{ address: {{ socket_address: {{ address: {ip}, port_value: {port} }} }} }}
 "#,
-                addr.ip(),
-                addr.port()
-            )
-        },
-    )
-    .await
+            addr.ip(),
+            addr.port()
+        )
+    })
 }

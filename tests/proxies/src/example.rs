@@ -6,7 +6,13 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use programs::{Server, piped};
 use tokio::{process::Command, sync::OnceCell};
+
+/// Starts its server on a free port.
+pub async fn server(args: &[&str]) -> anyhow::Result<Server> {
+    Server::start(piped(binary("server").await?).args(args)).await
+}
 
 /// Returns where that binary is, built as this program was: Cargo does not build the binaries of
 /// dependencies.

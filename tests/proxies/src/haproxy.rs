@@ -1,40 +1,76 @@
-//! HAProxy in front of servers.
+//! HAProxy.
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::proxy::Proxy;
+use anyhow::Result;
+
+use crate::{
+    client::Protocol,
+    proxy::{Config, Proxy, RunningProxy},
+    scenario::{Expected, Scenario},
+};
+
+pub static HAPROXY: Proxy = Proxy {
+    program: "haproxy",
+    version: "-v",
+    args: &["-db", "-f", "config.yaml"],
+    scenarios: &[
+        Scenario {
+            name: "haproxy_with_http_2",
+            description: "HAProxy h2c, `timeout server`",
+            protocol: Protocol::Grpc,
+            start: |server, timeout| HAPROXY.with(config(&[server], Version::Http2, timeout)),
+            expected: Expected::DATA_COUNTS,
+        },
+        Scenario {
+            name: "haproxy_with_http_1",
+            description: "HAProxy HTTP/1.1, `timeout server`",
+            protocol: Protocol::GrpcWeb,
+            start: |server, timeout| HAPROXY.with(config(&[server], Version::Http1, timeout)),
+            expected: Expected::DATA_COUNTS,
+        },
+    ],
+};
+
+/// What it speaks on both sides.
+#[derive(Clone, Copy)]
+pub enum Version {
+    Http1,
+    Http2,
+}
 
 /// Starts HAProxy, which asks the servers in turn, passes over one that does not accept, and cuts off
-/// one that is silent for `silence`. `proto` is ` proto h2` on both sides, or nothing for HTTP/1.1.
+/// one that is idle for `timeout`.
 pub async fn start(
     servers: &[SocketAddr],
-    proto: &str,
-    silence: Duration,
-) -> anyhow::Result<Proxy> {
-    let silence = silence.as_millis();
+    version: Version,
+    timeout: Duration,
+) -> Result<RunningProxy> {
+    HAPROXY.start(config(servers, version, timeout)).await
+}
+
+fn config(servers: &[SocketAddr], version: Version, timeout: Duration) -> Config {
+    let proto = match version {
+        Version::Http1 => "",
+        Version::Http2 => " proto h2",
+    };
+    let timeout = timeout.as_millis();
     let servers = servers
         .iter()
         .map(|server| format!("    server {server} {server}{proto}\n"))
         .collect::<String>();
-    Proxy::start(
-        "haproxy",
-        |command, _| {
-            command.args(["-db", "-f", "config"]);
-        },
-        |addr, _| {
-            format!(
-                "
+    Box::new(move |addr, _| {
+        format!(
+            "
 defaults
     mode http
     timeout connect 5s
     timeout client 1h
-    timeout server {silence}ms
+    timeout server {timeout}ms
     option redispatch 1
 listen events
     bind {addr}{proto}
 {servers}"
-            )
-        },
-    )
-    .await
+        )
+    })
 }

@@ -1,5 +1,6 @@
-//! Runs the tonic example behind real proxies: child processes on loopback, which end with the value
-//! that stands for them, on panic too.
+//! Runs the tonic example behind real proxies, on loopback.
+//!
+//! A new proxy is a file such as `nginx.rs`, and an entry in [`scenario::PROXIES`].
 
 pub mod apache;
 pub mod caddy;
@@ -8,8 +9,6 @@ pub mod envoy;
 pub mod example;
 pub mod haproxy;
 pub mod nginx;
-pub mod process;
+pub mod outcome;
 pub mod proxy;
-pub mod server;
-pub mod setup;
-pub mod trial;
+pub mod scenario;

@@ -1,6 +1,69 @@
-//! nginx in front of a server.
+//! nginx.
 
-use crate::proxy::Proxy;
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Result;
+
+use crate::{
+    client::Protocol,
+    proxy::{Config, Proxy, RunningProxy},
+    scenario::{Expected, Scenario, Start},
+};
+
+pub static NGINX: Proxy = Proxy {
+    program: "nginx",
+    version: "-v",
+    args: &["-p", ".", "-e", "log", "-c", "config.yaml"],
+    scenarios: &[
+        Scenario {
+            name: "nginx_with_grpc_pass",
+            description: "nginx `grpc_pass`, `grpc_read_timeout`",
+            protocol: Protocol::Grpc,
+            start: |server, timeout| {
+                let timeout = timeout.as_millis();
+                let location = format!("grpc_pass grpc://{server}; grpc_read_timeout {timeout}ms;");
+                NGINX.with(config(Front::Http2, CONNECTIONS, &location))
+            },
+            expected: Expected::BYTES_COUNT,
+        },
+        Scenario {
+            name: "nginx_unbuffered",
+            description: "nginx `proxy_pass`, HTTP/1.1, `proxy_read_timeout`, `x-accel-buffering: no`",
+            protocol: Protocol::GrpcWeb,
+            start: |server, timeout| proxy_pass(server, timeout, "proxy_http_version 1.1;"),
+            expected: Expected::DATA_COUNTS,
+        },
+        Scenario {
+            name: "nginx_with_its_buffer_on",
+            description: "the same, that header ignored: buffering on",
+            protocol: Protocol::GrpcWeb,
+            start: |server, timeout| {
+                let more = "proxy_http_version 1.1; proxy_ignore_headers X-Accel-Buffering;";
+                proxy_pass(server, timeout, more)
+            },
+            expected: Expected::DATA_COUNTS,
+        },
+        Scenario {
+            name: "nginx_as_it_comes",
+            description: "nginx `proxy_pass` as it comes: HTTP/1.0, buffering on",
+            protocol: Protocol::GrpcWeb,
+            start: |server, timeout| {
+                proxy_pass(server, timeout, "proxy_ignore_headers X-Accel-Buffering;")
+            },
+            // They gather in its buffer.
+            expected: Expected::NOTHING_HELPS,
+        },
+    ],
+};
+
+fn proxy_pass(server: SocketAddr, timeout: Duration, more: &str) -> Start {
+    let timeout = timeout.as_millis();
+    let location = format!("proxy_pass http://{server}; proxy_read_timeout {timeout}ms; {more}");
+    NGINX.with(config(Front::Http1, CONNECTIONS, &location))
+}
+
+/// More than a test opens.
+pub const CONNECTIONS: usize = 64;
 
 /// What clients speak with it.
 #[derive(Clone, Copy)]
@@ -12,23 +75,20 @@ pub enum Front {
 /// Starts nginx with those directives as its only location.
 ///
 /// `connections` bounds what it has open, to clients and to the server together.
-pub async fn start(front: Front, connections: usize, location: &str) -> anyhow::Result<Proxy> {
+pub async fn start(front: Front, connections: usize, location: &str) -> Result<RunningProxy> {
+    NGINX.start(config(front, connections, location)).await
+}
+
+fn config(front: Front, connections: usize, location: &str) -> Config {
     let protocol = match front {
         Front::Http1 => "",
         Front::Http2 => " http2",
     };
+    let location = location.to_owned();
     // One plain process, so that killing it leaves nothing behind, and all its files in its folder.
-    Proxy::start(
-        "nginx",
-        |command, folder| {
-            command
-                .arg("-p")
-                .arg(folder)
-                .args(["-e", "log", "-c", "config"]);
-        },
-        |addr, _| {
-            format!(
-                "
+    Box::new(move |addr, _| {
+        format!(
+            "
 worker_processes 1;
 master_process off;
 daemon off;
@@ -47,8 +107,6 @@ http {{
     }}
 }}
 "
-            )
-        },
-    )
-    .await
+        )
+    })
 }

@@ -1,21 +1,24 @@
-//! One stream through one setup: whether it outlives the silence, and still gets its event.
+//! One stream in one scenario: whether it outlives the timeout, and still gets its event.
 
 use std::{fmt, time::Duration};
 
 use anyhow::Context;
+use programs::PATIENCE;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic_events::proto::v1::operation_event::Event;
 
-use crate::{client, process::PATIENCE, server::Server, setup::Setup};
+use crate::{client, example, scenario::Scenario};
 
-/// What the proxies put up with.
-pub const SILENCE: Duration = Duration::from_secs(2);
+/// After which idle time the proxies cut a stream.
+pub const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the server does about silence.
+/// How the server keeps its streams alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cure {
+pub enum Strategy {
     Nothing,
+    /// Keepalives in the stream.
     Keepalive(Duration),
+    /// HTTP/2 PING on the connection.
     Ping(Duration),
 }
 
@@ -48,21 +51,21 @@ impl fmt::Display for Outcome {
     }
 }
 
-pub async fn run(setup: Setup, cure: Cure) -> anyhow::Result<Outcome> {
+pub async fn run(scenario: &Scenario, strategy: Strategy) -> anyhow::Result<Outcome> {
     let text = |duration: Duration| format!("{}ms", duration.as_millis());
-    let (keepalive, ping) = match cure {
-        Cure::Nothing => (Duration::ZERO, Duration::ZERO),
-        Cure::Keepalive(idle) => (idle, Duration::ZERO),
-        Cure::Ping(interval) => (Duration::ZERO, interval),
+    let (keepalive, ping) = match strategy {
+        Strategy::Nothing => (Duration::ZERO, Duration::ZERO),
+        Strategy::Keepalive(idle) => (idle, Duration::ZERO),
+        Strategy::Ping(interval) => (Duration::ZERO, interval),
     };
     let args = ["--keepalive", &text(keepalive), "--ping", &text(ping)];
-    let mut server = Server::start(&args).await?;
-    let proxy = setup.start(server.addr, SILENCE).await?;
+    let mut server = example::server(&args).await?;
+    let proxy = (scenario.start)(server.addr, TIMEOUT).await?;
     let addr = proxy.as_ref().map_or(server.addr, |proxy| proxy.addr);
 
     let start = Instant::now();
-    let end = start + 4 * SILENCE;
-    let mut events = match timeout_at(end, client::subscribe(setup.protocol(), addr)).await {
+    let end = start + 4 * TIMEOUT;
+    let mut events = match timeout_at(end, client::subscribe(scenario.protocol, addr)).await {
         Err(_) => return Ok(Outcome::NoHeaders),
         Ok(Err(_)) => {
             return Ok(Outcome::Dead {
@@ -80,7 +83,7 @@ pub async fn run(setup: Setup, cure: Cure) -> anyhow::Result<Outcome> {
     }
 
     let sent = Instant::now();
-    server.type_line("backup finished").await?;
+    server.program.type_line("backup finished").await?;
     let event = timeout(PATIENCE, async {
         loop {
             let event = events

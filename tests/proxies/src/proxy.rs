@@ -1,83 +1,84 @@
-//! A proxy as a child process, with a configuration of its own in a folder of its own.
+//! A proxy as a program, with a configuration of its own in a folder of its own.
 
-use std::{
-    fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::Path};
 
-use anyhow::{Context, bail};
-use nix::sys::signal::Signal;
+use anyhow::{Context, Result, bail};
+use programs::{Program, free_addr, quiet};
 use tempfile::TempDir;
-use tokio::{
-    net::TcpStream,
-    process::{Child, Command},
-    time::{Instant, sleep},
-};
 
-use crate::process::{self, PATIENCE};
+use crate::scenario::Scenario;
 
-/// A proxy that accepts connections, and is killed when it is dropped.
+/// A proxy that streams go through.
 pub struct Proxy {
-    pub addr: SocketAddr,
-    child: Child,
-    _folder: TempDir,
+    /// What it is started as.
+    pub program: &'static str,
+    /// Makes it print its version.
+    pub version: &'static str,
+    /// Make it run in the foreground, with the file `config.yaml` of its working directory.
+    pub args: &'static [&'static str],
+    pub scenarios: &'static [Scenario],
 }
 
+/// The text of a configuration, for where it listens and the folder that it may write to.
+pub type Config = Box<dyn Fn(SocketAddr, &Path) -> String + Send>;
+
 impl Proxy {
-    /// Starts `program` with the configuration for a free port, and waits until it accepts.
-    ///
-    /// `args` completes the command, given the folder; the configuration is the file `config` there, and `config.yaml` for those that go by the ending.
-    pub async fn start(
-        program: &str,
-        args: impl Fn(&mut Command, &Path),
-        config: impl Fn(SocketAddr, &Path) -> String,
-    ) -> anyhow::Result<Self> {
+    /// Starts it on a free port, and waits until it accepts connections.
+    pub async fn start(&self, config: Config) -> Result<RunningProxy> {
         let folder = tempfile::tempdir()?;
-        // The port is free when it is picked, but somebody may be faster.
+        let log = folder.path().join("log");
+        // The port is free when it is picked, but another program may be faster.
         for _ in 0..5 {
-            let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+            let addr = free_addr()?;
+            // Envoy goes by the ending.
             let config = config(addr, folder.path());
-            fs::write(folder.path().join("config"), &config)?;
-            fs::write(folder.path().join("config.yaml"), &config)?;
-            let log = fs::File::create(folder.path().join("log"))?;
-            let mut command = process::quiet(program);
+            fs::write(folder.path().join("config.yaml"), config)?;
+            let log = fs::File::create(&log)?;
+            let mut command = quiet(self.program);
             command
+                .args(self.args)
                 .current_dir(folder.path())
-                .env("HOME", folder.path());
-            command.stdout(log.try_clone()?).stderr(log);
-            args(&mut command, folder.path());
-            let mut child = process::start(&mut command)?;
-            if accepts(&mut child, addr).await? {
-                return Ok(Self {
+                .env("HOME", folder.path())
+                .stdout(log.try_clone()?)
+                .stderr(log);
+            let mut program = Program::start(&mut command)?;
+            if program.accepts(addr).await? {
+                return Ok(RunningProxy {
                     addr,
-                    child,
+                    program,
                     _folder: folder,
                 });
             }
         }
-        let log = fs::read_to_string(folder.path().join("log"))?;
-        bail!("{program} does not start: {}", log.trim_end());
+        let log = fs::read_to_string(&log)?;
+        bail!("{} does not start: {}", self.program, log.trim_end());
     }
 
-    /// Stops the process: its connections stay open, and say nothing any more.
-    pub fn freeze(&self) -> anyhow::Result<()> {
-        process::signal(&self.child, Signal::SIGSTOP)
+    /// Its name and the number that it prints.
+    pub async fn version(&self) -> Result<String> {
+        let mut command = programs::piped(self.program);
+        let output = command.arg(self.version).output().await;
+        let output = output.with_context(|| format!("cannot start {}", self.program))?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        let number = text
+            .split(|c: char| c.is_whitespace() || c == '/' || c == '-')
+            .map(|word| word.trim_start_matches('v'))
+            .find(|word| {
+                let numbers = word.split('.').filter(|part| part.parse::<u16>().is_ok());
+                numbers.count() >= 3
+            });
+        Ok(format!(
+            "{} {}",
+            self.program,
+            number.context("no version")?
+        ))
     }
 }
 
-/// False when the process has ended.
-async fn accepts(child: &mut Child, addr: SocketAddr) -> anyhow::Result<bool> {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if child.try_wait()?.is_some() {
-            return Ok(false);
-        }
-        if TcpStream::connect(addr).await.is_ok() {
-            return Ok(true);
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    Err(anyhow::anyhow!("{addr} does not accept")).context("the proxy is stuck")
+/// A proxy that accepts connections.
+pub struct RunningProxy {
+    pub addr: SocketAddr,
+    pub program: Program,
+    _folder: TempDir,
 }

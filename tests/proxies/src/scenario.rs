@@ -2,104 +2,96 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use anyhow::Result;
+use futures::{FutureExt, future::BoxFuture};
+
 use crate::{
-    apache, caddy,
-    client::Protocol::{self, Grpc, GrpcWeb},
-    envoy, haproxy,
-    nginx::{self, Front},
-    proxy::Proxy,
+    apache::APACHE,
+    caddy::CADDY,
+    client::Protocol,
+    envoy::ENVOY,
+    haproxy::HAPROXY,
+    nginx::NGINX,
+    proxy::{Config, Proxy, RunningProxy},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setup {
-    Direct,
-    NginxGrpc,
-    NginxUnbuffered,
-    NginxBuffered,
-    NginxDefaults,
-    HaproxyHttp2,
-    HaproxyHttp1,
-    Envoy,
-    EnvoyWhole,
-    Caddy,
-    Apache,
+/// Every proxy. The tests, the table in docs/proxies.md and its versions are made from this.
+pub static PROXIES: [&Proxy; 5] = [&NGINX, &HAPROXY, &ENVOY, &CADDY, &APACHE];
+
+/// A proxy in one configuration.
+pub struct Scenario {
+    /// Part of the name of its test.
+    pub name: &'static str,
+    /// What it is, in the words of its configuration.
+    pub description: &'static str,
+    pub protocol: Protocol,
+    /// Starts it in front of a server, with that timeout.
+    pub start: fn(SocketAddr, Duration) -> Start,
+    pub expected: Expected,
 }
 
-impl Setup {
-    pub const ALL: [Self; 11] = [
-        Self::Direct,
-        Self::NginxGrpc,
-        Self::NginxUnbuffered,
-        Self::NginxBuffered,
-        Self::NginxDefaults,
-        Self::HaproxyHttp2,
-        Self::HaproxyHttp1,
-        Self::Envoy,
-        Self::EnvoyWhole,
-        Self::Caddy,
-        Self::Apache,
-    ];
+pub type Start = BoxFuture<'static, Result<Option<RunningProxy>>>;
 
-    /// What it is, in the words of its configuration.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::Direct => "none",
-            Self::NginxGrpc => "nginx `grpc_pass`, `grpc_read_timeout`",
-            Self::NginxUnbuffered => {
-                "nginx `proxy_pass`, HTTP/1.1, `proxy_read_timeout`, `x-accel-buffering: no`"
-            }
-            Self::NginxBuffered => "the same, that header ignored: buffering on",
-            Self::NginxDefaults => "nginx `proxy_pass` as it comes: HTTP/1.0, buffering on",
-            Self::HaproxyHttp2 => "HAProxy h2c, `timeout server`",
-            Self::HaproxyHttp1 => "HAProxy HTTP/1.1, `timeout server`",
-            Self::Envoy => "Envoy `stream_idle_timeout`",
-            Self::EnvoyWhole => "Envoy route `timeout` (the whole response)",
-            Self::Caddy => "Caddy h2c, `read_timeout`",
-            Self::Apache => "Apache mod_proxy_http2, `timeout=`",
-        }
-    }
+/// Which streams outlive the timeout.
+pub struct Expected {
+    /// Those without keepalives.
+    pub idle: bool,
+    /// Those with a keepalive every half or quarter of the timeout.
+    pub keepalive: bool,
+    /// Those of a server that sends an HTTP/2 PING every quarter of the timeout.
+    pub ping: bool,
+    /// All with an interval equal to the timeout. On a busy machine the proxy may be late, so some of them
+    /// may live where they should not.
+    pub race: bool,
+}
 
-    pub fn protocol(self) -> Protocol {
-        match self {
-            Self::NginxUnbuffered
-            | Self::NginxBuffered
-            | Self::NginxDefaults
-            | Self::HaproxyHttp1 => GrpcWeb,
-            _ => Grpc,
-        }
-    }
+impl Expected {
+    /// What most proxies do.
+    pub const DATA_COUNTS: Self = Self {
+        idle: false,
+        keepalive: true,
+        ping: false,
+        race: false,
+    };
 
-    /// Starts it in front of a server, with `silence` as its timeout.
-    pub async fn start(
-        self,
-        server: SocketAddr,
-        silence: Duration,
-    ) -> anyhow::Result<Option<Proxy>> {
-        let ms = silence.as_millis();
-        let http1 =
-            |more: &str| format!("proxy_pass http://{server}; proxy_read_timeout {ms}ms; {more}");
-        let buffered = "proxy_ignore_headers X-Accel-Buffering;";
-        let proxy = match self {
-            Self::Direct => return Ok(None),
-            Self::NginxGrpc => {
-                let location = format!("grpc_pass grpc://{server}; grpc_read_timeout {ms}ms;");
-                nginx::start(Front::Http2, 64, &location).await
-            }
-            Self::NginxUnbuffered => {
-                nginx::start(Front::Http1, 64, &http1("proxy_http_version 1.1;")).await
-            }
-            Self::NginxBuffered => {
-                let more = format!("proxy_http_version 1.1; {buffered}");
-                nginx::start(Front::Http1, 64, &http1(&more)).await
-            }
-            Self::NginxDefaults => nginx::start(Front::Http1, 64, &http1(buffered)).await,
-            Self::HaproxyHttp2 => haproxy::start(&[server], " proto h2", silence).await,
-            Self::HaproxyHttp1 => haproxy::start(&[server], "", silence).await,
-            Self::Envoy => envoy::start(server, silence, Duration::ZERO).await,
-            Self::EnvoyWhole => envoy::start(server, Duration::ZERO, silence).await,
-            Self::Caddy => caddy::start(server, silence).await,
-            Self::Apache => apache::start(server, silence).await,
-        };
-        proxy.map(Some)
+    /// What some do that count bytes of the connection, not data of the stream.
+    pub const BYTES_COUNT: Self = Self {
+        ping: true,
+        ..Self::DATA_COUNTS
+    };
+
+    pub const NOTHING_HELPS: Self = Self {
+        keepalive: false,
+        ..Self::DATA_COUNTS
+    };
+}
+
+/// Without a proxy.
+static DIRECT: Scenario = Scenario {
+    name: "no_proxy",
+    description: "none",
+    protocol: Protocol::Grpc,
+    start: |_, _| async { Ok(None) }.boxed(),
+    expected: Expected {
+        idle: true,
+        keepalive: true,
+        ping: true,
+        race: true,
+    },
+};
+
+impl Proxy {
+    /// What a [`Scenario`] starts.
+    pub(crate) fn with(&'static self, config: Config) -> Start {
+        self.start(config).map(|proxy| proxy.map(Some)).boxed()
     }
+}
+
+/// Every scenario, and the proxy that it needs.
+pub fn all() -> impl Iterator<Item = (Option<&'static Proxy>, &'static Scenario)> {
+    let proxies = PROXIES.into_iter().flat_map(|proxy| {
+        let scenarios = proxy.scenarios.iter();
+        scenarios.map(move |scenario| (Some(proxy), scenario))
+    });
+    [(None, &DIRECT)].into_iter().chain(proxies)
 }

@@ -10,10 +10,10 @@ fn load(args: &[&str]) -> Output {
 }
 
 #[test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
-fn silent_subscribers_behind_nginx_live_and_get_their_event() {
+#[ignore = "needs nginx: run scripts/install"]
+fn idle_subscribers_behind_nginx_live_and_get_their_event() {
     // Longer than the 10 s that nginx puts up with.
-    let output = load(&["50", "--silence", "12s"]);
+    let output = load(&["50", "--idle", "12s"]);
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     assert!(stdout.contains("dropped         0\n"), "{stdout}");
@@ -21,9 +21,9 @@ fn silent_subscribers_behind_nginx_live_and_get_their_event() {
 }
 
 #[test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
+#[ignore = "needs nginx: run scripts/install"]
 fn without_keepalives_nginx_drops_them_and_the_command_fails() {
-    let output = load(&["5", "--silence", "12s", "--keepalive", "0s"]);
+    let output = load(&["5", "--idle", "12s", "--keepalive", "0s"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(

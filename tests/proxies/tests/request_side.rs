@@ -1,4 +1,4 @@
-//! The other direction: a call whose request stream falls silent, behind nginx.
+//! The other direction: a call whose request stream goes idle, behind nginx.
 //!
 //! `Upload` stands for a client-streaming RPC. Its server counts what it gets, and says nothing itself
 //! until the request has ended.
@@ -6,7 +6,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use harness::nginx::{self, Front};
+use proxies::nginx::{self, CONNECTIONS, Front};
 use stream_keepalive::KeepaliveExt;
 use tokio::{net::TcpListener, time::timeout};
 use tonic::{
@@ -20,7 +20,7 @@ use tonic::{
 use tonic_events::proto::v1::{OperationEvent, operation_event::Event};
 use tonic_prost::ProstCodec;
 
-const SILENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 const PATH: &str = "/test.Upload/Send";
 
 /// Answers with the number of real events it was sent.
@@ -69,7 +69,7 @@ impl Service<http::Request<Body>> for Upload {
     }
 }
 
-/// Sends two events with a silence of four timeouts between them, and returns how many arrived.
+/// Sends two events with an idle time of four timeouts between them, and returns how many arrived.
 async fn upload<S>(
     location: &str,
     wrap: impl FnOnce(stream::BoxStream<'static, OperationEvent>) -> S,
@@ -85,13 +85,15 @@ where
     let server_task = tokio::spawn(serve);
 
     let location = format!("grpc_pass grpc://{server}; {location}");
-    let nginx = nginx::start(Front::Http2, 64, &location).await.unwrap();
+    let nginx = nginx::start(Front::Http2, CONNECTIONS, &location)
+        .await
+        .unwrap();
     let endpoint = Endpoint::from_shared(format!("http://{}", nginx.addr)).unwrap();
     let mut client = Grpc::new(endpoint.connect().await.unwrap());
     client.ready().await.unwrap();
 
     let event = |id| OperationEvent::created(id, "backup started".into());
-    let later = stream::once(tokio::time::sleep(4 * SILENCE)).map(move |()| event(2));
+    let later = stream::once(tokio::time::sleep(4 * TIMEOUT)).map(move |()| event(2));
     let events = stream::iter([event(1)]).chain(later).boxed();
     let call = client.client_streaming(
         Request::new(wrap(events)),
@@ -111,11 +113,11 @@ where
 fn kept(
     events: stream::BoxStream<'static, OperationEvent>,
 ) -> impl Stream<Item = OperationEvent> + Send {
-    events.keepalive(SILENCE / 4, OperationEvent::keep_alive())
+    events.keepalive(TIMEOUT / 4, OperationEvent::keep_alive())
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
+#[ignore = "needs nginx: run scripts/install"]
 async fn client_body_timeout_cuts_a_silent_request_and_keepalives_in_it_prevent_that() {
     let location = "client_body_timeout 2s; grpc_read_timeout 1h; grpc_send_timeout 1h;";
     let bare = upload(location, |events| events).await;
@@ -124,14 +126,14 @@ async fn client_body_timeout_cuts_a_silent_request_and_keepalives_in_it_prevent_
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
+#[ignore = "needs nginx: run scripts/install"]
 async fn grpc_send_timeout_does_not_count_a_silent_request() {
     let location = "client_body_timeout 1h; grpc_read_timeout 1h; grpc_send_timeout 2s;";
     assert_eq!(upload(location, |events| events).await.unwrap(), 2);
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
+#[ignore = "needs nginx: run scripts/install"]
 async fn grpc_read_timeout_does_not_count_before_the_request_has_ended() {
     let location = "client_body_timeout 1h; grpc_read_timeout 2s; grpc_send_timeout 1h;";
     assert_eq!(upload(location, |events| events).await.unwrap(), 2);

@@ -1,153 +1,65 @@
-//! Behind real proxies, a silent stream dies, and one with keepalives lives.
+//! What is expected of every scenario: `cargo test -p proxies --test scenarios -- --include-ignored nginx`
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use futures::future::try_join_all;
-use harness::{
-    setup::Setup,
-    trial::{Cure, Outcome, SILENCE, run},
+use libtest_mimic::{Arguments, Failed, Trial};
+use proxies::{
+    outcome::{Outcome, Strategy, TIMEOUT, run},
+    scenario::{self, Scenario},
 };
 
-/// What is expected of a proxy beyond what all have in common.
-struct Expected {
-    /// Whether an HTTP/2 PING of the server keeps a silent stream alive.
-    ping: bool,
-    /// Whether a stream with an interval equal to the timeout loses that race. On a busy machine the
-    /// proxy may be late, so not every one of four has to.
-    race_is_lost: bool,
+fn main() -> ExitCode {
+    let tests = scenario::all().map(|(proxy, scenario)| {
+        let name = format!("streams_live_and_die_as_expected_with_{}", scenario.name);
+        let test = Trial::test(name, || check(scenario)).with_ignored_flag(proxy.is_some());
+        match proxy {
+            Some(proxy) => test.with_kind(format!("needs {}", proxy.program)),
+            None => test,
+        }
+    });
+    libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
 }
 
-async fn check(setup: Setup, expected: Expected) {
-    let cures = [
-        Cure::Nothing,
-        Cure::Keepalive(SILENCE / 4),
-        Cure::Keepalive(SILENCE / 2),
-        Cure::Ping(SILENCE / 4),
-        Cure::Keepalive(SILENCE),
-        Cure::Keepalive(SILENCE),
-        Cure::Keepalive(SILENCE),
-        Cure::Keepalive(SILENCE),
+#[tokio::main]
+async fn check(scenario: &Scenario) -> Result<(), Failed> {
+    let strategies = [
+        Strategy::Nothing,
+        Strategy::Keepalive(TIMEOUT / 4),
+        Strategy::Keepalive(TIMEOUT / 2),
+        Strategy::Ping(TIMEOUT / 4),
+        Strategy::Keepalive(TIMEOUT),
+        Strategy::Keepalive(TIMEOUT),
+        Strategy::Keepalive(TIMEOUT),
+        Strategy::Keepalive(TIMEOUT),
     ];
-    let outcomes = try_join_all(cures.map(|cure| run(setup, cure))).await;
-    let [nothing, quarter, half, ping, equal @ ..] = &outcomes.unwrap()[..] else {
-        unreachable!("as many outcomes as cures")
+    let outcomes = strategies.map(|strategy| run(scenario, strategy));
+    let outcomes = try_join_all(outcomes)
+        .await
+        .map_err(|error| format!("{error:#}"))?;
+    let [nothing, quarter, half, ping, race @ ..] = &outcomes[..] else {
+        unreachable!("as many outcomes as strategies")
     };
-    assert!(!nothing.is_alive(), "without keepalives: {nothing}");
+
+    let expected = &scenario.expected;
+    assert_eq!(
+        nothing.is_alive(),
+        expected.idle,
+        "without keepalives: {nothing}"
+    );
     for outcome in [quarter, half] {
-        // At once: much sooner than the next keepalive would have flushed it.
-        let at_once = Duration::from_millis(400);
-        assert!(
-            matches!(outcome, Outcome::Alive { event_after } if *event_after < at_once),
-            "with keepalives: {outcome:?}"
+        assert_eq!(
+            outcome.is_alive(),
+            expected.keepalive,
+            "with keepalives: {outcome}"
         );
+        if let Outcome::Alive { event_after } = *outcome {
+            // Much sooner than the next keepalive would have flushed it.
+            assert!(event_after < Duration::from_millis(400), "{event_after:?}");
+        }
     }
     assert_eq!(ping.is_alive(), expected.ping, "with a PING: {ping}");
-    let survivors = equal.iter().filter(|outcome| outcome.is_alive()).count();
-    assert!(
-        survivors < equal.len() || !expected.race_is_lost,
-        "all of them won the race"
-    );
-}
-
-#[tokio::test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
-async fn keepalives_carry_a_stream_through_nginx_with_grpc_pass() {
-    let expected = Expected {
-        ping: true,
-        race_is_lost: true,
-    };
-    check(Setup::NginxGrpc, expected).await;
-}
-
-#[tokio::test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
-async fn keepalives_carry_grpc_web_through_nginx_unbuffered() {
-    let expected = Expected {
-        ping: false,
-        race_is_lost: true,
-    };
-    check(Setup::NginxUnbuffered, expected).await;
-}
-
-#[tokio::test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
-async fn keepalives_carry_grpc_web_through_nginx_with_its_buffer_on() {
-    let expected = Expected {
-        ping: false,
-        race_is_lost: true,
-    };
-    check(Setup::NginxBuffered, expected).await;
-}
-
-#[tokio::test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
-async fn keepalives_gather_unseen_in_nginx_as_it_comes() {
-    for cure in [Cure::Nothing, Cure::Keepalive(SILENCE / 4)] {
-        let outcome = run(Setup::NginxDefaults, cure).await.unwrap();
-        assert!(!outcome.is_alive(), "{cure:?}: {outcome}");
-    }
-}
-
-#[tokio::test]
-#[ignore = "needs haproxy: run scripts/install-test-tools"]
-async fn keepalives_carry_a_stream_through_haproxy_with_http_2() {
-    let expected = Expected {
-        ping: false,
-        race_is_lost: true,
-    };
-    check(Setup::HaproxyHttp2, expected).await;
-}
-
-#[tokio::test]
-#[ignore = "needs haproxy: run scripts/install-test-tools"]
-async fn keepalives_carry_grpc_web_through_haproxy_with_http_1() {
-    let expected = Expected {
-        ping: false,
-        race_is_lost: true,
-    };
-    check(Setup::HaproxyHttp1, expected).await;
-}
-
-#[tokio::test]
-#[ignore = "needs envoy: run scripts/install-test-tools"]
-async fn keepalives_carry_a_stream_through_envoy() {
-    let expected = Expected {
-        ping: false,
-        race_is_lost: true,
-    };
-    check(Setup::Envoy, expected).await;
-}
-
-#[tokio::test]
-#[ignore = "needs envoy: run scripts/install-test-tools"]
-async fn no_keepalive_cures_a_limit_on_the_whole_response() {
-    let outcome = run(Setup::EnvoyWhole, Cure::Keepalive(SILENCE / 4)).await;
-    assert!(matches!(outcome, Ok(Outcome::Dead { .. })), "{outcome:?}");
-}
-
-#[tokio::test]
-#[ignore = "needs caddy: run scripts/install-test-tools"]
-async fn keepalives_carry_a_stream_through_caddy() {
-    let expected = Expected {
-        ping: true,
-        race_is_lost: true,
-    };
-    check(Setup::Caddy, expected).await;
-}
-
-#[tokio::test]
-#[ignore = "needs apache2: run scripts/install-test-tools"]
-async fn keepalives_carry_a_stream_through_apache() {
-    // Its clock is coarse: about half of the streams win the race.
-    let expected = Expected {
-        ping: false,
-        race_is_lost: false,
-    };
-    check(Setup::Apache, expected).await;
-}
-
-#[tokio::test]
-async fn without_a_proxy_a_silent_stream_lives() {
-    let outcome = run(Setup::Direct, Cure::Nothing).await.unwrap();
-    assert!(outcome.is_alive(), "{outcome}");
+    let all_live = race.iter().all(Outcome::is_alive);
+    assert!(expected.race || !all_live, "all of them won the race");
+    Ok(())
 }

@@ -1,13 +1,15 @@
 //! A client that vanishes is noticed: its stream is dropped, and the count goes back to zero.
 
+// Signals stop a proxy.
+#![cfg(unix)]
+
 use std::time::Duration;
 
-use harness::{
+use programs::{PATIENCE, Program, Server, Signal, quiet};
+use proxies::{
     example,
-    nginx::{self, Front},
-    process::{self, PATIENCE},
-    proxy::Proxy,
-    server::Server,
+    nginx::{self, CONNECTIONS, Front},
+    proxy::RunningProxy,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,15 +21,17 @@ use tonic_events::proto::v1::{OperationEvent, backrest_client::BackrestClient};
 
 async fn server(ping: &str) -> Server {
     let args = ["--keepalive", "200ms", "--ping", ping];
-    Server::start_logged(&args).await.unwrap()
+    example::server(&args).await.unwrap()
 }
 
-async fn grpc_proxy(server: &Server) -> Proxy {
+async fn grpc_proxy(server: &Server) -> RunningProxy {
     let location = format!("grpc_pass grpc://{};", server.addr);
-    nginx::start(Front::Http2, 64, &location).await.unwrap()
+    nginx::start(Front::Http2, CONNECTIONS, &location)
+        .await
+        .unwrap()
 }
 
-async fn subscriber(nginx: &Proxy) -> Streaming<OperationEvent> {
+async fn subscriber(nginx: &RunningProxy) -> Streaming<OperationEvent> {
     let url = format!("http://{}", nginx.addr);
     let mut client = BackrestClient::connect(url).await.unwrap();
     let mut events = client.get_operation_events(()).await.unwrap().into_inner();
@@ -37,43 +41,43 @@ async fn subscriber(nginx: &Proxy) -> Streaming<OperationEvent> {
 
 /// Expects that nobody is left within `patience`.
 async fn expect_gone(server: &mut Server, patience: Duration) {
-    let gone = timeout(patience, server.log_line_with("subscriber gone")).await;
+    let gone = timeout(patience, server.program.stderr.line_with("subscriber gone")).await;
     let gone = gone.expect("it is not noticed").unwrap();
     assert!(gone.contains("open=0"), "{gone}");
 }
 
 async fn expect_still_there(server: &mut Server, patience: Duration) {
-    let gone = timeout(patience, server.log_line_with("subscriber gone")).await;
+    let gone = timeout(patience, server.program.stderr.line_with("subscriber gone")).await;
     assert!(gone.is_err(), "{gone:?}");
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
+#[ignore = "needs nginx: run scripts/install"]
 async fn a_client_that_is_killed_is_noticed_through_nginx_without_a_ping() {
     let mut server = server("0s").await;
     let nginx = grpc_proxy(&server).await;
-    let mut command = process::quiet(example::binary("client").await.unwrap());
+    let mut command = quiet(example::binary("client").await.unwrap());
     command.args(["--connect", &format!("http://{}", nginx.addr)]);
-    let mut client = process::start(&mut command).unwrap();
-    let opened = timeout(PATIENCE, server.log_line_with("subscriber opened")).await;
-    opened.expect("it does not subscribe").unwrap();
+    let mut client = Program::start(&mut command).unwrap();
+    let opened = server.program.stderr.line_with("subscriber opened").await;
+    opened.unwrap();
 
     client.kill().await.unwrap();
     expect_gone(&mut server, PATIENCE).await;
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
+#[ignore = "needs nginx: run scripts/install"]
 async fn a_proxy_that_falls_silent_does_not_answer_a_ping() {
     let mut server = server("500ms").await;
     let nginx = grpc_proxy(&server).await;
     let _subscriber = subscriber(&nginx).await;
-    nginx.freeze().unwrap();
+    nginx.program.send(Signal::SIGSTOP).unwrap();
     expect_gone(&mut server, PATIENCE).await;
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
+#[ignore = "needs nginx: run scripts/install"]
 async fn a_ping_spares_a_connection_that_works() {
     let mut server = server("500ms").await;
     let nginx = grpc_proxy(&server).await;
@@ -82,22 +86,24 @@ async fn a_ping_spares_a_connection_that_works() {
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
+#[ignore = "needs nginx: run scripts/install"]
 async fn writing_keepalives_alone_does_not_notice_a_proxy_that_falls_silent() {
     let mut server = server("0s").await;
     let nginx = grpc_proxy(&server).await;
     let _subscriber = subscriber(&nginx).await;
-    nginx.freeze().unwrap();
+    nginx.program.send(Signal::SIGSTOP).unwrap();
     // Its kernel goes on to acknowledge what nobody reads.
     expect_still_there(&mut server, Duration::from_secs(3)).await;
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install-test-tools"]
+#[ignore = "needs nginx: run scripts/install"]
 async fn over_http_1_there_is_no_ping_to_notice_it() {
     let mut server = server("500ms").await;
     let location = format!("proxy_pass http://{}; proxy_http_version 1.1;", server.addr);
-    let nginx = nginx::start(Front::Http1, 64, &location).await.unwrap();
+    let nginx = nginx::start(Front::Http1, CONNECTIONS, &location)
+        .await
+        .unwrap();
     let mut browser = TcpStream::connect(nginx.addr).await.unwrap();
     let call = b"POST /v1.Backrest/GetOperationEvents HTTP/1.1\r\n\
         host: localhost\r\n\
@@ -107,6 +113,6 @@ async fn over_http_1_there_is_no_ping_to_notice_it() {
         \0\0\0\0\0";
     browser.write_all(call).await.unwrap();
     timeout(PATIENCE, browser.read_u8()).await.unwrap().unwrap();
-    nginx.freeze().unwrap();
+    nginx.program.send(Signal::SIGSTOP).unwrap();
     expect_still_there(&mut server, Duration::from_secs(3)).await;
 }

@@ -1,5 +1,5 @@
-//! Many silent subscribers of one server, behind nginx: shows that none of them is dropped, and what
-//! they cost the server.
+//! Many idle subscribers of one server, behind nginx: shows that none of them is dropped, and what they
+//! cost the server.
 
 mod subscriber;
 mod usage;
@@ -8,21 +8,21 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
+use cli::Progress;
 use futures::future::try_join_all;
-use harness::{
+use proxies::{
+    example,
     nginx::{self, Front},
-    server::Server,
 };
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic_events::{cli, proto::v1::backrest_client::BackrestClient};
+use tonic_events::proto::v1::backrest_client::BackrestClient;
 
 use crate::{
     subscriber::{End, Report, watch},
     usage::Usage,
 };
 
-/// How long nginx lets a stream be silent.
+/// After which idle time nginx cuts a stream.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Fewer than nginx lets a client open on one connection, which is 128.
@@ -31,20 +31,20 @@ const STREAMS_PER_CONNECTION: usize = 100;
 /// Files that a process has open besides its streams.
 const OTHER_FILES: usize = 64;
 
-/// Keeps many silent subscribers behind nginx, which cuts a stream after 10 silent seconds.
+/// Keeps many idle subscribers behind nginx, which cuts a stream after 10 idle seconds.
 #[derive(Parser)]
+#[command(mut_arg("keepalive", |keepalive| keepalive.default_value("4s")))]
 struct Args {
     /// How many subscribers
     #[arg(value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     subscribers: u32,
 
-    /// Send a keepalive after each silence of this length
-    #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = humantime::parse_duration)]
-    keepalive: Duration,
+    #[command(flatten)]
+    keepalive: cli::Keepalive,
 
-    /// Be silent for this long, and then send one event to all
+    /// Be idle for this long, and then send one event to all
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
-    silence: Duration,
+    idle: Duration,
 }
 
 #[tokio::main]
@@ -60,14 +60,17 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let files = count + connections + OTHER_FILES;
     allow_open_files(files)?;
 
-    let keepalive = humantime::format_duration(args.keepalive).to_string();
-    let silence = humantime::format_duration(args.silence);
+    let keepalive = humantime::format_duration(args.keepalive.idle).to_string();
+    let idle = humantime::format_duration(args.idle);
     println!(
-        "{count} subscribers behind nginx, which cuts a stream after {} silent seconds; \
-         a keepalive every {keepalive}; one event after {silence}",
+        "{count} subscribers behind nginx, which cuts a stream after {} idle seconds; \
+         a keepalive every {keepalive}; one event after {idle}",
         TIMEOUT.as_secs()
     );
-    let mut server = Server::start(&["--keepalive", &keepalive]).await?;
+    // What takes long is the wait.
+    let progress = Progress::new(args.idle);
+    progress.begin("subscribing");
+    let mut server = example::server(&["--keepalive", &keepalive]).await?;
     let location = format!(
         "grpc_pass grpc://{}; grpc_read_timeout {}s;",
         server.addr,
@@ -75,7 +78,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     );
     let nginx = nginx::start(Front::Http2, files, &location).await?;
     let url = format!("http://{}", nginx.addr);
-    let id = server.id().context("the server has ended")?;
+    let id = server.program.id()?;
     let before = Usage::of(id)?;
 
     let start = Instant::now();
@@ -83,13 +86,18 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .map(|connection| STREAMS_PER_CONNECTION.min(count - connection * STREAMS_PER_CONNECTION));
     let watchers = try_join_all(sizes.map(|size| subscribe(&url, size))).await?;
     let watchers: Vec<_> = watchers.into_iter().flatten().collect();
-    println!("subscribed      {:.1} s", start.elapsed().as_secs_f32());
+    progress.print(format!(
+        "subscribed      {:.1} s",
+        start.elapsed().as_secs_f32()
+    ));
 
     let subscribed = Usage::of(id)?;
-    sleep(args.silence).await;
+    progress.begin("waiting");
+    sleep(args.idle).await;
+    drop(progress);
     let after = Usage::of(id)?;
 
-    server.type_line("backup finished").await?;
+    server.program.type_line("backup finished").await?;
     let sent = Instant::now();
     let mut reports = Vec::with_capacity(count);
     for watcher in watchers {
@@ -122,8 +130,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let cpu = after.cpu - subscribed.cpu;
     println!(
         "server's CPU    {:.1} % of a core; {:.1} µs a subscriber and second",
-        100.0 * cpu.as_secs_f64() / args.silence.as_secs_f64(),
-        1e6 * cpu.as_secs_f64() / args.silence.as_secs_f64() / count as f64
+        100.0 * cpu.as_secs_f64() / args.idle.as_secs_f64(),
+        1e6 * cpu.as_secs_f64() / args.idle.as_secs_f64() / count as f64
     );
     println!(
         "server's memory {:.1} MiB; {:.1} KiB a subscriber",
@@ -145,9 +153,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
     );
     // One may be under way at the end.
     let due = args
-        .silence
+        .idle
         .as_millis()
-        .checked_div(args.keepalive.as_millis());
+        .checked_div(args.keepalive.idle.as_millis());
     let due = due.unwrap_or_default().saturating_sub(1);
     ensure!(
         u128::from(fewest) >= due,
@@ -176,7 +184,10 @@ async fn subscribe(
 }
 
 /// Lets this process, and those that it starts, open that many files.
+#[cfg(unix)]
 fn allow_open_files(needed: usize) -> anyhow::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let needed = needed as u64;
     ensure!(
@@ -187,5 +198,10 @@ fn allow_open_files(needed: usize) -> anyhow::Result<()> {
     if needed > soft {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn allow_open_files(_: usize) -> anyhow::Result<()> {
     Ok(())
 }

@@ -1,23 +1,25 @@
-use std::{fs, time::Duration};
+use std::time::Duration;
 
-use anyhow::Context;
-use nix::unistd::{SysconfVar, sysconf};
-
-/// What a process has used so far. Linux only.
+/// What a process has used so far, as Linux tells it.
 pub struct Usage {
     pub cpu: Duration,
     /// Bytes that are resident.
     pub memory: u64,
 }
 
+#[cfg(target_os = "linux")]
 impl Usage {
     pub fn of(process: u32) -> anyhow::Result<Self> {
+        use anyhow::Context;
+
         let path = format!("/proc/{process}/stat");
-        let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         Self::parse(&stat).with_context(|| format!("cannot make sense of {path}"))
     }
 
     fn parse(stat: &str) -> Option<Self> {
+        use nix::unistd::{SysconfVar, sysconf};
+
         // The name in front may contain anything, so what counts is behind its last bracket. The
         // first field there is the third of proc(5).
         let (_, fields) = stat.rsplit_once(')')?;
@@ -29,5 +31,12 @@ impl Usage {
             cpu: Duration::from_secs(ticks) / unit(SysconfVar::CLK_TCK)? as u32,
             memory: field(24)? * unit(SysconfVar::PAGE_SIZE)?,
         })
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Usage {
+    pub fn of(_: u32) -> anyhow::Result<Self> {
+        anyhow::bail!("what the server uses can only be read on Linux")
     }
 }
