@@ -4,16 +4,13 @@
 
 use std::{hint::black_box, time::Duration};
 
+use benches::loads;
 use futures::{StreamExt, stream};
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
 use stream_keepalive::KeepaliveExt;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
-
-#[allow(dead_code)]
-#[path = "../../benches/loads/mod.rs"]
-mod loads;
 
 // For `REPEATS` items: a thousand ready ones, a thousand from a channel, a
 // thousand that each follow a poll that finds nothing; and for a hundred keepalives, with what the

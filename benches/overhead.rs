@@ -1,8 +1,7 @@
-//! What filling silence adds to a stream, side by side with other ways to do it.
+//! What keepalives add to an item, with each contender.
 
+use ::benches::loads;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-
-mod loads;
 
 fn overhead(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()

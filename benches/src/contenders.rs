@@ -1,16 +1,13 @@
-//! The ways to fill silence that are compared, each around a stream that never says anything.
+//! The implementations that are measured: ours, and those beside it.
 
 use std::time::Duration;
 
 use clap::ValueEnum;
-use futures::{Stream, StreamExt, future::Either, stream};
-use heartbeat_stream::HeartbeatStream;
+use futures::{Stream, stream};
 use shared_timer::SharedTimers;
 use stream_keepalive::{Keepalive, KeepaliveExt, Repeat};
-use tokio::time::{Instant, interval_at};
 
-#[path = "../../benches/peers/mod.rs"]
-mod peers;
+pub mod adapters;
 #[path = "../../examples/shared_timer/timer.rs"]
 mod shared_timer;
 
@@ -28,51 +25,51 @@ pub enum Contender {
     HeartbeatStream,
 }
 
-/// What is done with a stream of any type.
-pub trait Subject {
+/// What is measured of a contender, whose streams have a type of their own.
+#[expect(async_fn_in_trait, reason = "the caller blocks on it")]
+pub trait Measurement {
     type Output;
-    async fn run<S>(self, wrap: impl Fn(Duration) -> S + Send + 'static) -> Self::Output
+    /// `idle_stream` makes a stream that yields nothing but keepalives.
+    async fn run<S>(self, idle_stream: impl Fn(Duration) -> S + Send + 'static) -> Self::Output
     where
         S: Stream<Item = Item> + Send + 'static;
 }
 
 impl Contender {
-    pub async fn run<T: Subject>(self, subject: T) -> T::Output {
+    pub async fn measure<M: Measurement>(self, measurement: M) -> M::Output {
         let silent = stream::pending::<Item>;
-        let ticks = |idle| interval_at(Instant::now() + idle, idle);
         match self {
-            Self::Keepalive => subject.run(move |idle| silent().keepalive(idle, 0)).await,
+            Self::Keepalive => {
+                measurement
+                    .run(move |idle| silent().keepalive(idle, 0))
+                    .await
+            }
             Self::SharedTimer => {
                 let timers = SharedTimers::new();
-                subject
+                measurement
                     .run(move |idle| {
                         Keepalive::new(silent(), idle, Repeat(0)).with_timer(timers.timer())
                     })
                     .await
             }
             Self::Rearm => {
-                subject
-                    .run(move |idle| peers::rearm(silent(), idle, 0))
+                measurement
+                    .run(move |idle| adapters::rearm(silent(), idle, 0))
                     .await
             }
             Self::TimeoutRepeating => {
-                subject
-                    .run(move |idle| peers::timeout_repeating(silent(), idle, 0))
+                measurement
+                    .run(move |idle| adapters::timeout_repeating(silent(), idle, 0))
                     .await
             }
             Self::Select => {
-                subject
-                    .run(move |idle| peers::select(silent(), idle, 0))
+                measurement
+                    .run(move |idle| adapters::select(silent(), idle, 0))
                     .await
             }
             Self::HeartbeatStream => {
-                subject
-                    .run(move |idle| {
-                        HeartbeatStream::new(silent(), ticks(idle)).map(|either| match either {
-                            Either::Left(item) => item,
-                            Either::Right(_) => 0,
-                        })
-                    })
+                measurement
+                    .run(move |idle| adapters::heartbeat_stream(silent(), idle, 0))
                     .await
             }
         }

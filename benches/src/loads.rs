@@ -1,4 +1,4 @@
-//! What is measured: loads, each run over the bare stream and over every way to fill its silence.
+//! Loads, each run over the bare stream and over every contender around it.
 //!
 //! Streams are polled by hand, with one waker: no scheduler is measured.
 
@@ -14,8 +14,7 @@ use stream_keepalive::KeepaliveExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-#[path = "../peers/mod.rs"]
-mod peers;
+use crate::contenders::adapters;
 
 type Item = u64;
 
@@ -36,7 +35,7 @@ pub struct Load {
     pub contenders: Vec<(&'static str, Round)>,
 }
 
-/// Makes every load over every contender. It takes a Tokio runtime with time enabled: most peers
+/// Makes every load over every contender. It takes a Tokio runtime with time enabled: most contenders
 /// start their timer as they are made.
 pub fn all() -> Vec<Load> {
     // Spelled out, since each contender has a type of its own.
@@ -47,12 +46,12 @@ pub fn all() -> Vec<Load> {
                 contenders: vec![
                     ("bare", $run(|s| s)),
                     ("keepalive", $run(|s| s.keepalive(IDLE, 0))),
-                    ("rearm", $run(|s| peers::rearm(s, IDLE, 0))),
+                    ("rearm", $run(|s| adapters::rearm(s, IDLE, 0))),
                     (
                         "timeout_repeating",
-                        $run(|s| peers::timeout_repeating(s, IDLE, 0)),
+                        $run(|s| adapters::timeout_repeating(s, IDLE, 0)),
                     ),
-                    ("select", $run(|s| peers::select(s, IDLE, 0))),
+                    ("select", $run(|s| adapters::select(s, IDLE, 0))),
                 ],
             }
         };

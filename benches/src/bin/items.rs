@@ -1,28 +1,29 @@
-//! What filling silence adds to an item: `cargo run --release -p scale --bin items`
+//! What keepalives add to an item: `cargo run --release -p benches --bin items`
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use benches::{figures, loads};
 use clap::Parser;
+use cli::Progress;
 use serde::Serialize;
 
-#[path = "../../../benches/loads/mod.rs"]
-mod loads;
-
-/// Measures each load over the bare stream and over every way to fill its silence, in interleaved
-/// rounds, and prints the smallest of each.
+/// Measures each load over the bare stream and over every contender around it, in interleaved rounds, and
+/// prints the smallest of each.
 #[derive(Parser)]
 struct Args {
-    /// Measure only loads whose names contain this.
+    /// Measure only loads whose names contain this
     #[arg(default_value = "")]
     load: String,
-    /// How many rounds; in each, everything is measured once.
+    /// How many rounds; in each, everything is measured once
     #[arg(long, default_value_t = 3_000)]
     rounds: u32,
-    /// Write the figures to this file too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    file: figures::File,
 }
+
+/// How long a round of one load takes, roughly.
+const EXPECTED: Duration = Duration::from_millis(1);
 
 #[derive(Serialize)]
 struct Figure {
@@ -41,17 +42,21 @@ fn main() -> Result<()> {
         .context("no runtime")?;
     let _guard = runtime.enter();
 
+    let mut loads = loads::all();
+    loads.retain(|load| load.name.contains(&args.load));
+    let progress = Progress::new(EXPECTED * args.rounds * loads.len() as u32);
     let mut figures = Vec::new();
-    let chosen = |load: &loads::Load| load.name.contains(&args.load);
-    for mut load in loads::all().into_iter().filter(chosen) {
+    for mut load in loads {
+        progress.begin(load.name);
         let mut least = vec![Duration::MAX; load.contenders.len()];
         for _ in 0..args.rounds {
+            progress.advance(EXPECTED);
             for ((_, round), least) in load.contenders.iter_mut().zip(&mut least) {
                 *least = round().min(*least);
             }
         }
         let ns = |least: Duration| least.as_nanos() as f64 / loads::REPEATS as f64;
-        println!("\n{:28} {:>9} {:>9}", load.name, "ns", "added");
+        progress.print(format!("\n{:28} {:>9} {:>9}", load.name, "ns", "added"));
         for ((contender, _), &round) in load.contenders.iter().zip(&least) {
             let bare = if *contender == loads::CLOCK {
                 0.0
@@ -59,7 +64,7 @@ fn main() -> Result<()> {
                 ns(least[0])
             };
             let (ns, added) = (ns(round), ns(round) - bare);
-            println!("  {contender:26} {ns:>9.2} {added:>9.2}");
+            progress.print(format!("  {contender:26} {ns:>9.2} {added:>9.2}"));
             figures.push(Figure {
                 load: load.name,
                 contender,
@@ -68,9 +73,5 @@ fn main() -> Result<()> {
             });
         }
     }
-    if let Some(file) = args.json {
-        let text = serde_json::to_string_pretty(&figures)?;
-        std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    Ok(())
+    args.file.write(&figures)
 }

@@ -1,17 +1,16 @@
-//! What filling silence costs in a whole gRPC stack: `cargo run --release -p scale --bin loopback`
+//! What keepalives cost in a whole gRPC stack: `cargo run --release -p benches --bin loopback`
 
 use std::{
-    fs,
     net::Ipv4Addr,
-    path::PathBuf,
     pin::Pin,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use benches::{cpu, figures};
 use clap::Parser;
+use cli::Progress;
 use futures::{Stream, StreamExt, future::pending};
-use nix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use stream_keepalive::KeepaliveExt;
 use tokio::{net::TcpListener, sync::mpsc};
@@ -30,16 +29,18 @@ use tonic_events::proto::v1::{
 /// keepalives in turn, and prints messages a second and the CPU that one takes on both sides.
 #[derive(Parser)]
 struct Args {
-    /// How many messages a round.
+    /// How many messages a round
     #[arg(long, default_value_t = 200_000)]
     messages: u64,
-    /// How many rounds of each.
+    /// How many rounds of each
     #[arg(long, default_value_t = 15)]
     rounds: usize,
-    /// Write the figures to this file too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    file: figures::File,
 }
+
+/// How long a message takes, roughly.
+const EXPECTED: Duration = Duration::from_nanos(600);
 
 type Events = Pin<Box<dyn Stream<Item = Result<OperationEvent, Status>> + Send>>;
 
@@ -82,7 +83,7 @@ struct Round {
 async fn main() -> Result<()> {
     let args = Args::parse();
     ensure!(args.messages > 0 && args.rounds > 0, "nothing to measure");
-    let mut subjects = Vec::new();
+    let mut servers = Vec::new();
     for (name, keepalive) in [("without", false), ("with", true)] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -96,14 +97,14 @@ async fn main() -> Result<()> {
                 .add_service(BackrestServer::new(feed))
                 .serve_with_incoming_shutdown(incoming, pending()),
         );
-        subjects.push((name, BackrestClient::connect(url).await?, Vec::new()));
+        servers.push((name, BackrestClient::connect(url).await?, Vec::new()));
     }
+    let expected = EXPECTED * args.messages.try_into()?;
+    let progress = Progress::new(expected * 2 * (args.rounds as u32 + 1));
     for round in 0..=args.rounds {
-        for (_, client, rounds) in &mut subjects {
-            let (cpu, start) = (
-                clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?,
-                Instant::now(),
-            );
+        for (name, client, rounds) in &mut servers {
+            progress.begin(format!("round {round} {name} keepalives"));
+            let (cpu, start) = (cpu::time()?, Instant::now());
             let mut events = client.get_operation_events(()).await?.into_inner();
             let mut count = 0;
             while let Some(event) = events.next().await {
@@ -112,7 +113,8 @@ async fn main() -> Result<()> {
             }
             ensure!(count == args.messages, "{count} messages came");
             let took = start.elapsed();
-            let cpu = Duration::from(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)? - cpu);
+            let cpu = cpu::time()? - cpu;
+            progress.advance(expected);
             // The first one warms up.
             if round > 0 {
                 rounds.push(Round {
@@ -122,13 +124,14 @@ async fn main() -> Result<()> {
             }
         }
     }
+    drop(progress);
 
     println!(
         "{} messages, {} rounds: median (least to most)",
         args.messages, args.rounds
     );
     let mut figures = Vec::new();
-    for (name, _, rounds) in &subjects {
+    for (name, _, rounds) in &servers {
         let rate = Spread::of(rounds.iter().map(|round| round.per_second)).context("no round")?;
         let cpu = Spread::of(rounds.iter().map(|round| round.cpu_ns)).context("no round")?;
         println!(
@@ -141,11 +144,7 @@ async fn main() -> Result<()> {
             "cpu_ns_per_message": [cpu.least, cpu.median, cpu.most],
         }));
     }
-    if let Some(file) = args.json {
-        fs::write(&file, serde_json::to_string_pretty(&figures)?)
-            .with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    Ok(())
+    args.file.write(&figures)
 }
 
 struct Spread {

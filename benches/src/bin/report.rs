@@ -1,20 +1,24 @@
 //! Draws the charts and fills the tables of docs/performance.md from the measurements that lie in
-//! docs/measurements: `cargo run -p scale --bin report`
+//! benches/measurements: `cargo run -p benches --bin report`
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use plotters::prelude::*;
 use serde_json::Value;
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+const MEASUREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/measurements");
 const FONT: &str = "system-ui, sans-serif";
 
 fn main() -> Result<()> {
     let items = read("items.json")?;
     let runs = ["streams-300k.json", "streams-1m.json", "streams-10m.json"]
         .into_iter()
-        .filter(|file| Path::new(DOCS).join("measurements").join(file).exists())
+        .filter(|file| measurement(file).exists())
         .map(read)
         .collect::<Result<Vec<_>>>()?;
 
@@ -43,23 +47,25 @@ fn main() -> Result<()> {
         .collect();
     charts("streams", &panels)?;
 
-    let page = Path::new(DOCS).join("performance.md");
-    let mut text = fs::read_to_string(&page)?;
-    fill(&mut text, "items", &items_table(&items))?;
-    fill(&mut text, "streams", &streams_table(&runs))?;
-    fill(&mut text, "lateness", &lateness_table(&runs))?;
-    fill(&mut text, "burst", &burst_table(&runs))?;
-    fill(
-        &mut text,
-        "loopback",
-        &loopback_table(&read("loopback.json")?),
-    )?;
-    fs::write(page, text)?;
+    let loopback = read("loopback.json")?;
+    for (name, table) in [
+        ("items", items_table(&items)),
+        ("streams", streams_table(&runs)),
+        ("lateness", lateness_table(&runs)),
+        ("burst", burst_table(&runs)),
+        ("loopback", loopback_table(&loopback)),
+    ] {
+        cli::fill(Path::new(DOCS).join("performance.md"), name, &table)?;
+    }
     Ok(())
 }
 
+fn measurement(file: &str) -> PathBuf {
+    Path::new(MEASUREMENTS).join(file)
+}
+
 fn read(file: &str) -> Result<Value> {
-    let path = Path::new(DOCS).join("measurements").join(file);
+    let path = measurement(file);
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("cannot parse {}", path.display()))
@@ -81,37 +87,20 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
 }
 
-/// Replaces what stands between a pair of markers.
-fn fill(page: &mut String, name: &str, table: &str) -> Result<()> {
-    let (begin, end) = (
-        format!("<!-- {name} -->\n"),
-        format!("<!-- end of {name} -->"),
-    );
-    let start = page
-        .find(&begin)
-        .with_context(|| format!("no marker {begin:?}"))?
-        + begin.len();
-    let stop = page
-        .find(&end)
-        .with_context(|| format!("no marker {end:?}"))?;
-    page.replace_range(start..stop, table);
-    Ok(())
-}
-
 fn items_table(items: &Value) -> String {
     let mut table =
-        String::from("| load | way | ns | added to the bare stream |\n|---|---|---:|---:|\n");
+        String::from("| load | contender | ns | added to the bare stream |\n|---|---|---:|---:|\n");
     for row in rows(items) {
-        let (load, way) = (text(&row["load"]), text(&row["contender"]));
+        let (load, contender) = (text(&row["load"]), text(&row["contender"]));
         let (ns, added) = (number(&row["ns"]), number(&row["added"]).max(0.0));
-        table += &format!("| {load} | {way} | {ns:.2} | {added:.2} |\n");
+        table += &format!("| {load} | {contender} | {ns:.2} | {added:.2} |\n");
     }
     table
 }
 
 fn streams_table(runs: &[Value]) -> String {
     let mut table = String::from(
-        "| streams | way | CPU ns a keepalive | bytes a stream | cores | due | sent |\n|---:|---|---:|---:|---:|---:|---:|\n",
+        "| streams | contender | CPU ns a keepalive | bytes a stream | cores | due | sent |\n|---:|---|---:|---:|---:|---:|---:|\n",
     );
     for run in runs {
         for row in found(run, "cost") {
@@ -133,7 +122,7 @@ fn streams_table(runs: &[Value]) -> String {
 
 fn lateness_table(runs: &[Value]) -> String {
     let mut table = String::from(
-        "| streams | way | p50 ms | p99 ms | p99.9 ms | max ms | early |\n|---:|---|---:|---:|---:|---:|---:|\n",
+        "| streams | contender | p50 ms | p99 ms | p99.9 ms | max ms | early |\n|---:|---|---:|---:|---:|---:|---:|\n",
     );
     for run in runs {
         for row in found(run, "lateness") {

@@ -1,4 +1,4 @@
-//! Other ways to fill silence, each as its users have it, to be measured beside `Keepalive`.
+//! The contenders of `Keepalive`, each as its users have it.
 
 use std::{
     pin::Pin,
@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, future::Either};
+use heartbeat_stream::HeartbeatStream;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, interval_at, sleep};
 
@@ -56,6 +57,7 @@ where
     }
 }
 
+/// tokio-stream's adapter.
 pub fn timeout_repeating<S>(
     inner: S,
     idle: Duration,
@@ -89,4 +91,21 @@ where
             }
         }
     }
+}
+
+/// The crate heartbeat-stream, which ticks on a grid, whatever the stream does.
+pub fn heartbeat_stream<S>(
+    inner: S,
+    idle: Duration,
+    item: S::Item,
+) -> impl Stream<Item = S::Item> + Send
+where
+    S: Stream + Send,
+    S::Item: Clone + Send + Sync,
+{
+    let interval = interval_at(Instant::now() + idle, idle);
+    HeartbeatStream::new(inner, interval).map(move |either| match either {
+        Either::Left(item) => item,
+        Either::Right(_) => item.clone(),
+    })
 }

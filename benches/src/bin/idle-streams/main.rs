@@ -1,52 +1,50 @@
-//! What many idle streams cost: `cargo run --release -p scale -- 1000000`
+//! What many idle streams cost: `cargo run --release -p benches --bin idle-streams -- 1000000`
 
 use std::{
-    fs,
-    path::PathBuf,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
+use benches::{contenders::Contender, figures};
 use clap::{Parser, ValueEnum};
-use humantime::Duration;
+use cli::Progress;
+use humantime::{format_duration, parse_duration};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-mod contender;
 mod measure;
 
-use contender::Contender;
 use measure::{Cost, Lateness, Plan};
 
 /// Opens many idle streams, each in a task of its own, on two worker threads, and prints what their
 /// keepalives cost and how late they come.
 #[derive(Parser)]
 struct Args {
-    /// How many streams.
+    /// How many streams
     #[arg(default_value_t = 300_000)]
     streams: usize,
-    /// How long a silence lasts before a keepalive is due.
-    #[arg(long, default_value = "30s")]
+    /// After which idle time a keepalive is due
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
     idle: Duration,
-    /// Spread the opening of the streams evenly over this time.
-    #[arg(long, default_value = "30s")]
+    /// Spread the opening of the streams evenly over this time
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
     open_over: Duration,
-    /// For how many times `idle` to measure.
+    /// For how many times `idle` to measure
     #[arg(long, default_value_t = 2)]
     periods: u32,
-    /// How many times to measure each contender's cost, in turn. The smallest counts.
+    /// How many times to measure each contender's cost, in turn; the smallest counts
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// Measure only these.
+    /// Measure only these
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Contender::value_variants().to_vec())]
     only: Vec<Contender>,
-    /// Measure only this.
+    /// Measure only this
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = What::value_variants().to_vec())]
     what: Vec<What>,
-    /// Write the figures to this file too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Measure one contender in this process, and print what is found as JSON.
+    #[command(flatten)]
+    file: figures::File,
+    /// Measure one contender in this process, and print what is found as JSON
     #[arg(long, hide = true)]
     child: bool,
     #[arg(long, hide = true, default_value_t = 0.0)]
@@ -59,6 +57,20 @@ enum What {
     Lateness,
     /// The peak rate of keepalives when all streams open within one second.
     Burst,
+}
+
+impl What {
+    fn open_over(self, args: &Args) -> Duration {
+        match self {
+            Self::Cost | Self::Lateness => args.open_over,
+            Self::Burst => Duration::from_secs(1),
+        }
+    }
+
+    /// How long it takes to measure: the first idle time of each stream goes unmeasured.
+    fn duration(self, args: &Args) -> Duration {
+        self.open_over(args) + args.idle * (args.periods + 1)
+    }
 }
 
 fn main() -> Result<()> {
@@ -74,43 +86,56 @@ fn main() -> Result<()> {
     if args.child {
         return child(&args);
     }
-    println!(
-        "{} idle streams on two worker threads, idle {}, opened over {}",
-        args.streams, args.idle, args.open_over
+    let plan = format!(
+        "idle {}, opened over {}",
+        format_duration(args.idle),
+        format_duration(args.open_over)
     );
+    println!(
+        "{} idle streams on two worker threads, {plan}",
+        args.streams
+    );
+    let progress = Progress::new(expected(&args));
     let mut found = Vec::new();
     if args.what.contains(&What::Cost) {
-        costs(&args, &mut found)?;
+        costs(&args, &progress, &mut found)?;
     }
     if args.what.contains(&What::Lateness) {
-        latenesses(&args, &mut found)?;
+        latenesses(&args, &progress, &mut found)?;
     }
     if args.what.contains(&What::Burst) {
-        bursts(&args, &mut found)?;
+        bursts(&args, &progress, &mut found)?;
     }
-    if let Some(file) = &args.json {
-        let plan = format!("idle {}, opened over {}", args.idle, args.open_over);
-        let all = json!({ "streams": args.streams, "plan": plan, "found": found });
-        fs::write(file, serde_json::to_string_pretty(&all)?)
-            .with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    Ok(())
+    let all = json!({ "streams": args.streams, "plan": plan, "found": found });
+    args.file.write(&all)
 }
 
-fn costs(args: &Args, found: &mut Vec<Value>) -> Result<()> {
+/// How long the measurements take that are asked for.
+fn expected(args: &Args) -> Duration {
+    let contenders = args.only.len() as u32;
+    let runs = |what| match what {
+        What::Cost => contenders * args.rounds,
+        What::Lateness => contenders,
+        What::Burst => BURSTS.len() as u32,
+    };
+    args.what
+        .iter()
+        .map(|&what| what.duration(args) * runs(what))
+        .sum()
+}
+
+fn costs(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Result<()> {
     let mut rounds = Vec::new();
     for _ in 0..args.rounds {
         for &contender in &args.only {
-            rounds.push((
-                contender,
-                measure::<Cost>(args, contender, What::Cost, &[])?,
-            ));
+            let cost = measure::<Cost>(args, progress, contender, What::Cost, &[])?;
+            rounds.push((contender, cost));
         }
     }
-    println!(
+    progress.print(format!(
         "\n{:18} {:>12} {:>14} {:>8} {:>10} {:>10}",
         "", "ns/keepalive", "bytes/stream", "cores", "due", "sent"
-    );
+    ));
     for &contender in &args.only {
         let best = rounds
             .iter()
@@ -118,7 +143,7 @@ fn costs(args: &Args, found: &mut Vec<Value>) -> Result<()> {
             .map(|(_, cost)| cost)
             .min_by(|a, b| a.cpu_ns_per_keepalive.total_cmp(&b.cpu_ns_per_keepalive))
             .context("no round")?;
-        println!(
+        progress.print(format!(
             "{:18} {:>12.0} {:>14.0} {:>8.3} {:>10} {:>10}",
             name(contender),
             best.cpu_ns_per_keepalive,
@@ -126,20 +151,20 @@ fn costs(args: &Args, found: &mut Vec<Value>) -> Result<()> {
             best.cores,
             best.due,
             best.sent
-        );
+        ));
         found.push(json!({ "what": "cost", "contender": name(contender), "figures": best }));
     }
     Ok(())
 }
 
-fn latenesses(args: &Args, found: &mut Vec<Value>) -> Result<()> {
-    println!(
+fn latenesses(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Result<()> {
+    progress.print(format!(
         "\n{:18} {:>8} {:>8} {:>8} {:>8} {:>8}",
         "late by, ms", "p50", "p99", "p99.9", "max", "early"
-    );
+    ));
     for &contender in &args.only {
-        let late = measure::<Lateness>(args, contender, What::Lateness, &[])?;
-        println!(
+        let late = measure::<Lateness>(args, progress, contender, What::Lateness, &[])?;
+        progress.print(format!(
             "{:18} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8}",
             name(contender),
             late.p50,
@@ -147,7 +172,7 @@ fn latenesses(args: &Args, found: &mut Vec<Value>) -> Result<()> {
             late.p999,
             late.max,
             late.early
-        );
+        ));
         found.push(json!({ "what": "lateness", "contender": name(contender), "figures": late }));
     }
     if args.only.iter().any(|contender| {
@@ -156,18 +181,27 @@ fn latenesses(args: &Args, found: &mut Vec<Value>) -> Result<()> {
             Contender::Keepalive | Contender::Rearm | Contender::Select
         )
     }) {
-        println!("(early: sooner than `idle` after the one before; a grid makes up for lateness)");
+        progress.print(
+            "(early: sooner than `idle` after the one before; a grid makes up for lateness)",
+        );
     }
     Ok(())
 }
 
-fn bursts(args: &Args, found: &mut Vec<Value>) -> Result<()> {
-    println!(
-        "\nall opened within one second: keepalives in the fullest 100 ms, and their lateness"
+/// By how much `idle` is varied when all streams open together.
+const BURSTS: [(&str, &str); 2] = [("the same idle", "0"), ("idle varied by 25 %", "0.25")];
+
+fn bursts(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Result<()> {
+    progress.print(
+        "\nall opened within one second: keepalives in the fullest 100 ms, and their lateness",
     );
-    for (label, vary) in [("the same idle", "0"), ("idle varied by 25 %", "0.25")] {
-        let late = measure::<Lateness>(args, Contender::Keepalive, What::Burst, &["--vary", vary])?;
-        println!("{label:20} {:>8}   p99.9 {:.2} ms", late.peak, late.p999);
+    for (label, vary) in BURSTS {
+        let more = ["--vary", vary];
+        let late = measure::<Lateness>(args, progress, Contender::Keepalive, What::Burst, &more)?;
+        progress.print(format!(
+            "{label:20} {:>8}   p99.9 {:.2} ms",
+            late.peak, late.p999
+        ));
         found.push(json!({ "what": "burst", "contender": label, "figures": late }));
     }
     Ok(())
@@ -176,20 +210,19 @@ fn bursts(args: &Args, found: &mut Vec<Value>) -> Result<()> {
 /// Measures in a process of its own, so that no contender inherits another's heap.
 fn measure<T: DeserializeOwned>(
     args: &Args,
+    progress: &Progress,
     contender: Contender,
     what: What,
     more: &[&str],
 ) -> Result<T> {
-    let open_over = match what {
-        What::Burst => "1s".to_owned(),
-        What::Cost | What::Lateness => args.open_over.to_string(),
-    };
+    progress.begin(format!("{} of {}", name(what), name(contender)));
+    let text = |duration| format_duration(duration).to_string();
     let output = Command::new(std::env::current_exe()?)
         .arg("--child")
         .args(["--only", &name(contender)])
         .args(["--what", &name(what)])
-        .args(["--idle", &args.idle.to_string()])
-        .args(["--open-over", &open_over])
+        .args(["--idle", &text(args.idle)])
+        .args(["--open-over", &text(what.open_over(args))])
         .args(["--periods", &args.periods.to_string()])
         .args(more)
         .arg(args.streams.to_string())
@@ -201,14 +234,15 @@ fn measure<T: DeserializeOwned>(
         "measuring {} failed",
         name(contender)
     );
+    progress.advance(what.duration(args));
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 fn child(args: &Args) -> Result<()> {
     let plan = Plan {
         streams: args.streams,
-        idle: *args.idle,
-        open_over: *args.open_over,
+        idle: args.idle,
+        open_over: args.open_over,
         periods: args.periods,
         vary: args.vary,
     };

@@ -1,4 +1,4 @@
-//! Opens many silent streams, each in a task of its own, and measures their keepalives.
+//! Opens many idle streams, each in a task of its own, and measures their keepalives.
 
 use std::{
     future::ready,
@@ -11,13 +11,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use benches::{
+    contenders::{Contender, Item, Measurement},
+    cpu,
+};
 use futures::{Stream, StreamExt};
 use hdrhistogram::Histogram;
-use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, sleep_until};
-
-use crate::contender::{Contender, Item, Subject};
 
 /// Two, so that the figures of a small machine and of a large one can be compared.
 const WORKERS: usize = 2;
@@ -63,11 +64,11 @@ pub struct Lateness {
 }
 
 pub fn cost(contender: Contender, plan: Plan) -> Result<Cost> {
-    runtime()?.block_on(contender.run(MeasureCost(plan)))
+    runtime()?.block_on(contender.measure(MeasureCost(plan)))
 }
 
 pub fn lateness(contender: Contender, plan: Plan) -> Result<Lateness> {
-    runtime()?.block_on(contender.run(MeasureLateness(plan)))
+    runtime()?.block_on(contender.measure(MeasureLateness(plan)))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -80,22 +81,22 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 struct MeasureCost(Plan);
 
-impl Subject for MeasureCost {
+impl Measurement for MeasureCost {
     type Output = Result<Cost>;
 
-    async fn run<S>(self, wrap: impl Fn(Duration) -> S + Send + 'static) -> Result<Cost>
+    async fn run<S>(self, idle_stream: impl Fn(Duration) -> S + Send + 'static) -> Result<Cost>
     where
         S: Stream<Item = Item> + Send + 'static,
     {
         let plan = self.0;
         let before = resident()?;
-        open(plan, wrap, |stream, _| count(stream)).await?;
+        open(plan, idle_stream, |stream, _| count(stream)).await?;
         sleep(plan.idle).await; // every stream has had its first silence, and what that allocates
         let bytes = resident()?.saturating_sub(before);
 
-        let (sent, cpu, start) = (sent(), cpu_time()?, Instant::now());
+        let (sent, cpu, start) = (sent(), cpu::time()?, Instant::now());
         sleep(plan.idle * plan.periods).await;
-        let (sent, cpu) = (self::sent() - sent, cpu_time()? - cpu);
+        let (sent, cpu) = (self::sent() - sent, cpu::time()? - cpu);
         Ok(Cost {
             due: plan.streams as u64 * u64::from(plan.periods),
             sent,
@@ -108,10 +109,10 @@ impl Subject for MeasureCost {
 
 struct MeasureLateness(Plan);
 
-impl Subject for MeasureLateness {
+impl Measurement for MeasureLateness {
     type Output = Result<Lateness>;
 
-    async fn run<S>(self, wrap: impl Fn(Duration) -> S + Send + 'static) -> Result<Lateness>
+    async fn run<S>(self, idle_stream: impl Fn(Duration) -> S + Send + 'static) -> Result<Lateness>
     where
         S: Stream<Item = Item> + Send + 'static,
     {
@@ -120,7 +121,10 @@ impl Subject for MeasureLateness {
             *lock(tally) = Some(Tally::new());
         }
         let start = Instant::now();
-        open(plan, wrap, move |stream, idle| time(stream, idle, start)).await?;
+        open(plan, idle_stream, move |stream, idle| {
+            time(stream, idle, start)
+        })
+        .await?;
         // And one more: the first silence of each stream goes unmeasured.
         sleep(plan.idle * (plan.periods + 1)).await;
 
@@ -145,7 +149,7 @@ impl Subject for MeasureLateness {
 /// Spawns the streams' tasks evenly over `open_over`.
 async fn open<S, F, T>(
     plan: Plan,
-    wrap: impl Fn(Duration) -> S + Send + 'static,
+    idle_stream: impl Fn(Duration) -> S + Send + 'static,
     task: F,
 ) -> Result<()>
 where
@@ -161,7 +165,7 @@ where
             let until = plan.streams * ms as usize / plan.open_over.as_millis().max(1) as usize;
             while opened < until {
                 let idle = plan.idle_of(opened);
-                tokio::spawn(task(wrap(idle), idle));
+                tokio::spawn(task(idle_stream(idle), idle));
                 opened += 1;
             }
             sleep_until(start + Duration::from_millis(ms as u64)).await;
@@ -254,11 +258,6 @@ impl Tally {
             *slice += more;
         }
     }
-}
-
-fn cpu_time() -> Result<Duration> {
-    let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).context("no CPU clock")?;
-    Ok(time.into())
 }
 
 fn resident() -> Result<usize> {
