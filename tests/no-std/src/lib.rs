@@ -1,4 +1,4 @@
-//! Fills the silence of a sensor, in a program that has neither an operating system nor an allocator.
+//! Keeps the values of a sensor alive, in a program that has neither an operating system nor an allocator.
 
 #![no_std]
 
@@ -11,11 +11,37 @@ use core::{
 };
 
 use futures_core::Stream;
-use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
+use stream_keepalive::{KeepaliveExt, SleepTimer};
 
-#[path = "../../ticks/timer.rs"]
-mod timer;
-use timer::TickTimer;
+/// Milliseconds, counted by an interrupt.
+static TICKS: AtomicU32 = AtomicU32::new(0);
+
+/// Ready once that many ticks have passed. It wakes nobody: the main loop polls at every tick.
+struct Ticks {
+    since: u32,
+    /// `None`: more than can be counted.
+    count: Option<u32>,
+}
+
+fn ticks(duration: Duration) -> Ticks {
+    Ticks {
+        since: TICKS.load(Ordering::Relaxed),
+        // One more: the first tick may come immediately.
+        count: u32::try_from(duration.as_millis() + 1).ok(),
+    }
+}
+
+impl Future for Ticks {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        let passed = TICKS.load(Ordering::Relaxed).wrapping_sub(self.since);
+        match self.count {
+            Some(count) if passed >= count => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
+}
 
 /// What an interrupt has measured, and nobody has read: zero is nothing.
 static MEASURED: AtomicU32 = AtomicU32::new(0);
@@ -33,15 +59,18 @@ impl Stream for Sensor {
     }
 }
 
-/// Sends what is measured, a zero after each silent second, and a last word after ten.
+/// Sends what is measured, a zero after each idle second, and a last value after ten.
 // Exported, so that all of it is compiled and linked: the start-up code calls it by this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn run(send: extern "C" fn(u32), wait_for_interrupt: extern "C" fn()) {
     let second = Duration::from_secs(1);
-    let values = IdleTimeout::new(Sensor, second * 10).with_timer(TickTimer::default());
-    let values = values.with_last(|| u32::MAX);
-    let values = Keepalive::new(values, second, Repeat(0)).with_timer(TickTimer::default());
-    let mut values = pin!(values.immediate());
+    let values = Sensor
+        .idle_timeout_with(second * 10, || u32::MAX)
+        .with_timer(SleepTimer::new(ticks))
+        .keepalive(second, 0)
+        .with_timer(SleepTimer::new(ticks))
+        .immediate();
+    let mut values = pin!(values);
     let mut cx = Context::from_waker(Waker::noop());
     loop {
         match values.as_mut().poll_next(&mut cx) {
