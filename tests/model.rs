@@ -11,11 +11,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -34,6 +31,7 @@ use support::clock::PausedTokio;
 use support::{
     clock::{Bare, ByHand, Clock, Real, Runtime, Smol},
     source::{Remote, Source, source},
+    task::Task,
 };
 
 /// One adapter of a stack.
@@ -434,10 +432,7 @@ impl<T: Timer + Unpin> Stack<T> {
     }
 
     fn poll(&mut self, task: &Arc<Task>) -> Outcome {
-        let waker = Waker::from(task.clone());
-        let mut cx = Context::from_waker(&waker);
-        let polled = AssertUnwindSafe(|| Pin::new(&mut *self).poll_next(&mut cx));
-        match catch_unwind(polled) {
+        match catch_unwind(AssertUnwindSafe(|| task.poll(self))) {
             Ok(Poll::Pending) => Outcome::Nothing,
             Ok(Poll::Ready(Some(event))) => Outcome::Event(event),
             Ok(Poll::Ready(None)) => Outcome::End,
@@ -478,22 +473,6 @@ impl<T: Timer + Unpin> FusedStream for Stack<T> {
             Self::IdleTimeout(stream) => stream.is_terminated(),
             Self::QuietTimeout(stream) => stream.is_terminated(),
         }
-    }
-}
-
-/// Counts how often it is woken.
-#[derive(Default)]
-struct Task(AtomicUsize);
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Task {
-    fn wakes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
     }
 }
 

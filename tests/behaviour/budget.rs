@@ -24,9 +24,8 @@ use tokio_stream::{
 use tokio_test::{assert_pending, assert_ready_eq};
 
 use crate::{
-    KEEPALIVE, LAST,
+    KEEPALIVE, LAST, ending, keepalives,
     support::clock::{ByHand, Clock, PausedTokio, SharedQueue, shared_timer::SharedTimers},
-    ending, keepalives,
 };
 
 const ITEM: &str = "item";

@@ -1,20 +1,13 @@
 //! Polled by anyone, at any time.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
-};
+use std::{sync::Arc, task::Poll};
 
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, StreamExt};
 use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
 
 use crate::{
     KEEPALIVE, LAST,
-    support::{clock::Clock, source::source},
+    support::{clock::Clock, source::source, task::Task},
 };
 
 on_every_clock! {
@@ -28,31 +21,6 @@ on_every_clock! {
     a_stream_may_move_to_another_task_within_a_silence;
     // Other runtimes let go of them in their own time.
     exact: wakers_are_let_go_with_the_stream,
-}
-
-/// Counts how often it is woken.
-#[derive(Default)]
-struct Task(AtomicUsize);
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Task {
-    fn new() -> Arc<Self> {
-        Arc::default()
-    }
-
-    fn wakes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn poll<S: Stream + Unpin>(self: &Arc<Self>, stream: &mut S) -> Poll<Option<S::Item>> {
-        let waker = Waker::from(self.clone());
-        Pin::new(stream).poll_next(&mut Context::from_waker(&waker))
-    }
 }
 
 async fn the_newest_waker_is_woken_by_the_timer<C: Clock>(clock: C) {
