@@ -1,6 +1,6 @@
 //! What a user can rely on, one file a subject.
 
-#[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+#[allow(dead_code, reason = "shared with the other test binaries")]
 #[path = "../support/mod.rs"]
 mod support;
 

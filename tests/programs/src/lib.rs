@@ -3,10 +3,12 @@
 mod output;
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     process::{ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -137,9 +139,22 @@ impl Server {
     }
 }
 
-/// An address that nobody listens on.
+/// An address that nobody listens on, and that this process has not been given before.
+///
+/// The system may give the same port twice, as long as the first program does not listen yet.
 pub fn free_addr() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+
+    loop {
+        let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        if GIVEN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(addr)
+        {
+            return Ok(addr);
+        }
+    }
 }
 
 /// What a test waits for, but not longer than [`PATIENCE`].
