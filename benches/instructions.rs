@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, EnterGuard, Runtime};
 const READY: u64 = 13_378;
 const FULL_CHANNEL: u64 = 251_331;
 const READY_AND_PENDING: u64 = 149_679;
-const KEEPALIVES: u64 = 363_187;
+const KEEPALIVES: u64 = 375_416;
 
 fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
     let mut callgrind = Callgrind::default();
