@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
@@ -129,7 +129,12 @@ impl Server {
     /// The command's standard output has to be [`piped`].
     pub async fn start(command: &mut Command) -> Result<Self> {
         let mut program = Program::start(command)?;
-        let line = program.stdout.line().await?;
+        let Ok(line) = program.stdout.line().await else {
+            bail!(
+                "it does not listen: {}",
+                program.stderr.rest().await?.join("\n")
+            );
+        };
         let addr = line.strip_prefix("listening on ");
         let addr = addr.with_context(|| format!("no address: {line}"))?;
         Ok(Self {
@@ -160,4 +165,52 @@ pub fn free_addr() -> io::Result<SocketAddr> {
 /// What a test waits for, but not longer than [`PATIENCE`].
 pub async fn within<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("nothing happens")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = piped("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_start_says_why() {
+        let error = Server::start(&mut shell("echo no port is free >&2")).await;
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, "it does not listen: no port is free");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_nobody_reads_runs_to_its_end() {
+        // More than a pipe holds.
+        let mut command = shell("for i in $(seq 100000); do echo line $i; done");
+        let mut program = Program::start(&mut command).unwrap();
+        assert!(program.ended().await.unwrap().success());
+        assert_eq!(program.stdout.rest().await.unwrap().len(), 100_000);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_program_is_killed() {
+        let mut command = shell("exec sleep 1000");
+        let program = Program::start(&mut command).unwrap();
+        let id = nix::unistd::Pid::from_raw(program.id().unwrap().try_into().unwrap());
+        drop(program);
+        within(async {
+            while nix::sys::signal::kill(id, None).is_ok() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+
+    #[test]
+    fn no_free_address_is_given_twice() {
+        let addrs: Vec<_> = (0..1_000).map(|_| free_addr().unwrap()).collect();
+        let different: BTreeSet<_> = addrs.iter().collect();
+        assert_eq!(different.len(), addrs.len());
+    }
 }
