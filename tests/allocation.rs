@@ -18,11 +18,11 @@ use futures::{
     Stream,
     stream::{self, Iter, Pending},
 };
-use stream_keepalive::{IdleTimeout, Keepalive, KeepaliveExt, Timer};
+use stream_keepalive::{IdleTimeout, Keepalive, KeepaliveExt, SharedTimers, Timer};
 use tokio::time::advance;
 
 use common::{
-    clock::{Clock, PausedTokio, shared_timer::SharedTimers},
+    clock::{Clock, PausedTokio},
     source::source,
 };
 

@@ -10,17 +10,14 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, poll, stream};
-use stream_keepalive::{Keepalive, Repeat, Timer};
+use stream_keepalive::{Keepalive, Repeat, SharedTimers, Timer};
 use tokio::{
     runtime::{Builder, Runtime},
     task::{JoinSet, consume_budget, yield_now},
     time::{Instant, advance, timeout},
 };
 
-use crate::{
-    KEEPALIVE,
-    common::{clock::shared_timer::SharedTimers, panics::panic_of},
-};
+use crate::{KEEPALIVE, common::panics::panic_of};
 
 const IDLE: Duration = Duration::from_millis(20);
 
