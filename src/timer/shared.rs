@@ -242,8 +242,25 @@ impl Timer for SharedTimer {
         }
     }
 
+    #[inline]
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let passed = self.shared.passed();
+        if let State::Boxed(timer) = &self.state {
+            if timer.will_wake_in_time(passed) && timer.task == Some(TaskId::of(cx.waker())) {
+                return Poll::Pending;
+            }
+        }
+        self.poll_expired_slow(passed, cx)
+    }
+
+    #[inline]
+    fn has_budget(&self) -> bool {
+        coop::has_budget_remaining()
+    }
+}
+
+impl SharedTimer {
+    fn poll_expired_slow(&mut self, passed: Tick, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = self.state.deadline();
         if deadline <= passed {
             if let State::Inline { slot, .. } = &mut self.state {
@@ -257,13 +274,6 @@ impl Timer for SharedTimer {
         Poll::Pending
     }
 
-    #[inline]
-    fn has_budget(&self) -> bool {
-        coop::has_budget_remaining()
-    }
-}
-
-impl SharedTimer {
     /// Makes sure that the queue wakes the task at the deadline or sooner. False if the deadline has
     /// passed in the meantime.
     fn wait(&mut self, passed: Tick, waker: &Waker) -> bool {
@@ -276,18 +286,11 @@ impl SharedTimer {
             return slot.is_some();
         }
         let timer = self.state.boxed();
-        let task = TaskId::of(waker);
+        let task = Some(TaskId::of(waker));
         let (queued, slot) = (timer.queued, timer.slot);
-        // Sooner will do: the task polls then, and the timer enters again. So a stream whose items come
-        // faster than the idle clock runs out enters the queue about once in each `idle`.
-        if passed < queued && queued <= timer.deadline {
-            if timer.task == Some(task) {
-                return true;
-            }
-            if self.shared.replace(queued, slot, waker) {
-                timer.task = Some(task);
-                return true;
-            }
+        if timer.will_wake_in_time(passed) && self.shared.replace(queued, slot, waker) {
+            timer.task = task;
+            return true;
         }
         timer.queued = 0;
         self.shared.leave(queued, slot);
@@ -296,7 +299,7 @@ impl SharedTimer {
         };
         timer.queued = timer.deadline;
         timer.slot = slot;
-        timer.task = Some(task);
+        timer.task = task;
         true
     }
 }
@@ -338,7 +341,17 @@ impl State {
     }
 }
 
+impl Boxed {
+    /// Sooner than at the deadline will do: the task polls then, and the timer enters again. So a stream
+    /// whose items come faster than the idle clock runs out enters the queue about once in each `idle`.
+    #[inline]
+    fn will_wake_in_time(&self, passed: Tick) -> bool {
+        passed < self.queued && self.queued <= self.deadline
+    }
+}
+
 impl TaskId {
+    #[inline]
     fn of(waker: &Waker) -> Self {
         Self {
             data: waker.data().addr(),
@@ -368,11 +381,20 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn deadline(&self, after: Duration) -> Tick {
-        let deadline = self.start.elapsed().saturating_add(after);
-        u64::try_from(deadline.as_nanos()).map_or(NEVER, |nanos| nanos.div_ceil(TICK))
+    /// Nanoseconds since the start.
+    #[inline]
+    fn now(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
     }
 
+    #[inline]
+    fn deadline(&self, after: Duration) -> Tick {
+        let after = u64::try_from(after.as_nanos()).ok();
+        let deadline = after.and_then(|after| self.now().checked_add(after));
+        deadline.map_or(NEVER, |nanos| nanos.div_ceil(TICK))
+    }
+
+    #[inline]
     fn passed(&self) -> Tick {
         let passed = self.passed.load(Ordering::Acquire);
         assert!(
@@ -390,9 +412,17 @@ impl Shared {
         if tick <= self.passed.load(Ordering::Relaxed) {
             return None;
         }
-        // First, since it panics outside a runtime.
-        let alarm = self.set_alarm(&mut queue, tick);
-        let slot = queue.buckets.entry(tick).or_default().insert(waker);
+        let mut alarm = Poll::Pending;
+        if tick < queue.alarm_at {
+            // Before the waker is in the queue, since this panics outside a runtime.
+            alarm = self.set_alarm(&mut queue, tick);
+        }
+        let bucket = match queue.buckets.last_entry() {
+            // Streams with the same `idle` enter at the end. A search costs more than all the rest.
+            Some(last) if *last.key() == tick => last.into_mut(),
+            _ => queue.buckets.entry(tick).or_default(),
+        };
+        let slot = bucket.insert(waker);
         drop(queue);
         if alarm.is_ready() {
             self.wake_due();
@@ -447,7 +477,7 @@ impl Shared {
         let mut due = Vec::new();
         let mut guard = self.lock();
         let queue = &mut *guard;
-        let now = self.start.elapsed().as_nanos() as u64 / TICK;
+        let now = self.now() / TICK;
         let passed = now.max(self.passed.load(Ordering::Relaxed));
         self.passed.store(passed, Ordering::Release);
         queue.alarm_at = NEVER;
