@@ -28,9 +28,14 @@ use super::{Framed, Parse};
 pub struct Lines(pub(super) Framed<Parser>);
 
 impl Lines {
-    /// Makes a filler that sends `keepalive`, which must be one or more whole lines.
+    /// Makes a filler that sends `keepalive`: one or more whole lines.
     ///
-    /// An empty line, `"\n"`, is what most readers of NDJSON skip.
+    /// Most readers of NDJSON skip an empty line, `"\n"`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `keepalive` is empty or does not end with LF.
+    #[track_caller]
     pub fn new(keepalive: impl Into<Bytes>) -> Self {
         Self(Framed::new(keepalive.into()))
     }

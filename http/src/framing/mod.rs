@@ -5,7 +5,7 @@
 //! they pass, and let a keepalive out only between two frames. They keep a few bytes of state, copy
 //! nothing and allocate nothing.
 //!
-//! KeepaliveLayer uses them, and they work without it, with each stream
+//! [`KeepaliveLayer`](crate::KeepaliveLayer) uses them, and they work without it, with each stream
 //! of [`Bytes`], of `Result<Bytes, E>` and of `Result<Frame<Bytes>, E>`:
 //!
 //! ```
@@ -44,6 +44,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use stream_keepalive::Fill;
 
+pub(crate) use self::sse::BYTE_ORDER_MARK;
 pub use self::{grpc::Grpc, lines::Lines, sse::Sse};
 
 /// Reads the bytes of a stream of frames, and knows whether it is inside one.
@@ -65,7 +66,14 @@ struct Framed<P> {
 }
 
 impl<P: Parse + Default> Framed<P> {
+    #[track_caller]
     fn new(keepalive: Bytes) -> Self {
+        let mut parser = P::default();
+        parser.read(&keepalive);
+        assert!(
+            !keepalive.is_empty() && parser.is_between_frames(),
+            "stream-keepalive-http: a keepalive must be whole: {keepalive:?}"
+        );
         Self {
             keepalive,
             parser: P::default(),

@@ -5,7 +5,7 @@ use super::{Framed, Parse};
 /// A comment and a blank line: what axum's own keep-alive sends, and what no client passes on.
 const COMMENT: &[u8] = b":\n\n";
 
-const BYTE_ORDER_MARK: [u8; LENGTH_OF_MARK] = *b"\xEF\xBB\xBF";
+pub(crate) const BYTE_ORDER_MARK: [u8; LENGTH_OF_MARK] = *b"\xEF\xBB\xBF";
 const LENGTH_OF_MARK: usize = 3;
 
 /// How many bytes are searched for the end of a line together.
@@ -21,7 +21,7 @@ const BLOCK: usize = 32;
 ///
 /// A byte-order mark counts only as the very first bytes of a stream. If a keepalive has gone out
 /// before it, the client takes the mark for a part of the first line, and ignores that line.
-/// KeepaliveLayer removes the mark in this case. A filler cannot.
+/// [`KeepaliveLayer`](crate::KeepaliveLayer) removes the mark in this case. A filler cannot.
 ///
 /// # Example
 ///
@@ -50,11 +50,15 @@ impl Sse {
         Self::new(COMMENT)
     }
 
-    /// Makes a filler that sends `keepalive`, which must be one or more whole events or comments and
-    /// end with a blank line.
+    /// Makes a filler that sends `keepalive`: one or more whole events or comments.
     ///
     /// An event with data reaches the scripts of a page, which can then tell that the connection is
     /// alive: `"event: keepalive\ndata:\n\n"`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `keepalive` is empty or ends inside of an event or comment.
+    #[track_caller]
     pub fn new(keepalive: impl Into<Bytes>) -> Self {
         Self(Framed::new(keepalive.into()))
     }

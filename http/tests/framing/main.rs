@@ -177,3 +177,19 @@ fn a_keepalive_is_not_copied() {
     let filled: Bytes = Lines::new(keepalive.clone()).fill();
     assert_eq!(filled.as_ptr(), keepalive.as_ptr());
 }
+
+#[test]
+fn a_keepalive_that_is_not_whole_is_refused() {
+    for keepalive in ["", ":", "data: 1\n", ":\n\ndata"] {
+        assert!(
+            std::panic::catch_unwind(|| Sse::new(keepalive)).is_err(),
+            "{keepalive:?}"
+        );
+    }
+    for keepalive in ["", "{}", "\n{}"] {
+        assert!(
+            std::panic::catch_unwind(|| Lines::new(keepalive)).is_err(),
+            "{keepalive:?}"
+        );
+    }
+}
