@@ -128,8 +128,8 @@ impl KeepaliveLayer {
     /// Also fills the gRPC calls whose path is accepted, with an empty message.
     ///
     /// An empty message is the default value of every protobuf message, and the client gets it as one
-    /// more item of the stream. Accept the streaming calls whose clients expect that, and no others:
-    /// an empty message before the answer of a unary call breaks the call.
+    /// more item of the stream. Accept only calls that stream, and whose clients expect such an item: a
+    /// unary call has exactly one message.
     ///
     /// The path is that of the request as this layer sees it, such as `"/events.v1.Events/Watch"`. It
     /// is asked for requests with the content type `application/grpc` or `application/grpc+proto`.

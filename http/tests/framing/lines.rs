@@ -30,6 +30,18 @@ fn a_line_feed_that_is_escaped_ends_no_line() {
     assert!(!is_ready(blank(), &[br#""a\n"#]));
 }
 
+#[test]
+fn some_readers_skip_an_empty_line_and_some_do_not() {
+    let stream = b"{}\n\n{}\n";
+    let values = serde_json::Deserializer::from_slice(stream).into_iter::<Value>();
+    assert_eq!(values.map(Result::unwrap).count(), 2);
+    let lines = std::str::from_utf8(stream).unwrap().lines();
+    let results: Vec<_> = lines
+        .map(|line| serde_json::from_str::<Value>(line).is_ok())
+        .collect();
+    assert_eq!(results, [true, false, true]);
+}
+
 /// Reads the lines that are not blank, as a client does.
 fn read(stream: &[u8]) -> Vec<Value> {
     let lines = stream.split(|byte| *byte == b'\n');
