@@ -121,9 +121,14 @@ async fn a_keepalive_allocates_what_its_filler_does() {
 async fn a_stream_that_never_keeps_alive_allocates_nothing() {
     let mut off = stream::pending().keepalive(Duration::ZERO, 0);
     let mut endless = stream::pending().keepalive(Duration::MAX, 0);
+    let timers = SharedTimers::new();
+    let mut shared = stream::pending()
+        .keepalive(Duration::MAX, 0)
+        .with_timer(timers.timer());
     assert!(nothing(measure(|| {
         assert!(poll(&mut off).is_pending());
         assert!(poll(&mut endless).is_pending());
+        assert!(poll(&mut shared).is_pending());
     })));
 }
 
