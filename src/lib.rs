@@ -26,3 +26,9 @@ pub use crate::{
     keepalive::Keepalive,
     timer::{SleepTimer, Timer, TokioTimer},
 };
+
+#[cfg(all(
+    feature = "tokio",
+    not(all(target_arch = "wasm32", target_os = "unknown"))
+))]
+pub use crate::timer::{SharedTimer, SharedTimers};

@@ -3,6 +3,11 @@ use core::{
     time::Duration,
 };
 
+#[cfg(all(
+    feature = "tokio",
+    not(all(target_arch = "wasm32", target_os = "unknown"))
+))]
+mod shared;
 mod sleep;
 // Tokio's clock panics on wasm32-unknown-unknown, so `TokioTimer` is not a `Timer` there.
 #[cfg(all(
@@ -17,6 +22,11 @@ mod tokio;
 #[path = "timer/without_tokio.rs"]
 mod tokio;
 
+#[cfg(all(
+    feature = "tokio",
+    not(all(target_arch = "wasm32", target_os = "unknown"))
+))]
+pub use self::shared::{SharedTimer, SharedTimers};
 pub use self::{sleep::SleepTimer, tokio::TokioTimer};
 
 /// A re-armable one-shot timer; all that the adapters need from a runtime.

@@ -18,11 +18,13 @@ use futures::{
     Stream,
     stream::{self, Iter, Pending},
 };
-use stream_keepalive::{IdleTimeout, Keepalive, KeepaliveExt, Timer};
+use stream_keepalive::{
+    IdleTimeout, Keepalive, KeepaliveExt, Repeat, SharedTimer, SharedTimers, Timer,
+};
 use tokio::time::advance;
 
 use support::{
-    clock::{Clock, PausedTokio, shared_timer::SharedTimers},
+    clock::{Clock, PausedTokio},
     source::source,
 };
 
@@ -144,6 +146,57 @@ fn timers_that_share_a_queue_leave_nothing_behind() {
     lives(); // what the first runtime of a process leaves
     let allocated = measure(lives);
     assert_eq!(allocated.count_current, 0, "{allocated:?}");
+}
+
+#[test]
+fn a_shared_timer_takes_24_bytes() {
+    assert_eq!(size_of::<SharedTimer>(), 24);
+    assert_eq!(
+        size_of::<Keepalive<Pending<u64>, Repeat<u64>, SharedTimer>>(),
+        40
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_stream_on_a_shared_timer_takes_16_bytes_of_the_heap_and_a_busy_one_40_more() {
+    const STREAMS: i64 = 1024;
+    let timers = SharedTimers::new();
+    let keepalive = || {
+        stream::pending()
+            .keepalive(IDLE, 0)
+            .with_timer(timers.timer())
+    };
+    let mut first = keepalive();
+    assert!(poll(&mut first).is_pending());
+
+    let mut streams = Vec::with_capacity(STREAMS as usize);
+    let made = measure(|| streams.extend((0..STREAMS).map(|_| keepalive())));
+    assert!(nothing(made), "{made:?}");
+    let mut poll_all = || {
+        measure(|| {
+            let mut streams = streams.iter_mut();
+            assert!(streams.all(|stream| poll(stream).is_pending()));
+        })
+    };
+
+    let idle = poll_all();
+    // The queue may hold as much again in spare.
+    assert!(idle.bytes_current <= STREAMS * 32, "{idle:?}");
+    assert!(idle.count_current <= 1, "{idle:?}");
+
+    let polled_again = poll_all();
+    assert!(
+        polled_again.bytes_current <= STREAMS * 40,
+        "{polled_again:?}"
+    );
+    let once_more = poll_all();
+    assert!(nothing(once_more), "{once_more:?}");
+
+    // Each its own, and `streams`. The last one leaves nothing in the queue but the alarm.
+    let gone = measure(|| drop(streams));
+    assert_eq!(gone.count_current, -(STREAMS + 1));
+    let last_gone = measure(|| drop(first));
+    assert!(-last_gone.bytes_current >= STREAMS * 16, "{last_gone:?}");
 }
 
 /// Bytes beyond those of the parts, which may need padding to stand side by side.

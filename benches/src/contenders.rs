@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use futures::{Stream, stream};
-use shared_timer::SharedTimers;
-use stream_keepalive::{Keepalive, KeepaliveExt, Repeat};
+use stream_keepalive::{KeepaliveExt, SharedTimers};
 
 pub mod adapters;
-#[path = "../../examples/shared_timer/timer.rs"]
-mod shared_timer;
 
 pub type Item = u64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Contender {
     Keepalive,
-    /// `Keepalive` with the timer of `examples/shared_timer`.
+    /// `Keepalive` with a timer of `SharedTimers`.
     SharedTimer,
     Rearm,
     TimeoutRepeating,
@@ -47,9 +44,7 @@ impl Contender {
             Self::SharedTimer => {
                 let timers = SharedTimers::new();
                 measurement
-                    .run(move |idle| {
-                        Keepalive::new(inner(), idle, Repeat(0)).with_timer(timers.timer())
-                    })
+                    .run(move |idle| inner().keepalive(idle, 0).with_timer(timers.timer()))
                     .await
             }
             Self::Rearm => {

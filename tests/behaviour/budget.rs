@@ -8,7 +8,7 @@ use futures::{
     poll,
     stream::{self, FuturesUnordered, select_all},
 };
-use stream_keepalive::{IdleTimeout, Keepalive, Repeat, Timer, TokioTimer};
+use stream_keepalive::{IdleTimeout, Keepalive, Repeat, SharedTimers, Timer, TokioTimer};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -25,7 +25,7 @@ use tokio_test::{assert_pending, assert_ready_eq};
 
 use crate::{
     KEEPALIVE, LAST, ending, keepalives,
-    support::clock::{ByHand, Clock, PausedTokio, SharedQueue, shared_timer::SharedTimers},
+    support::clock::{ByHand, Clock, PausedTokio, SharedQueue},
 };
 
 const ITEM: &str = "item";

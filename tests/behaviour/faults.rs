@@ -136,11 +136,10 @@ fn a_waker_that_panics_leaves_the_stream_well() {
 mod in_tokio {
     use std::{sync::mpsc, thread};
 
-    use stream_keepalive::{KeepaliveExt, Timer, TokioTimer};
+    use stream_keepalive::{KeepaliveExt, SharedTimers, Timer, TokioTimer};
     use tokio::runtime::{Builder, Runtime};
 
     use super::*;
-    use crate::support::clock::shared_timer::SharedTimers;
 
     const IDLE: Duration = Duration::from_millis(20);
 

@@ -59,7 +59,7 @@ mod durations;
 #[cfg(feature = "tokio")]
 mod outside_runtime;
 #[cfg(feature = "tokio")]
-mod shared_queue;
+mod shared_timers;
 #[cfg(feature = "tokio")]
 mod starvation;
 mod without_tokio;

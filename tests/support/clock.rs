@@ -74,25 +74,21 @@ impl Clock for PausedTokio {
     }
 }
 
-#[cfg(feature = "tokio")]
-#[path = "../../examples/shared_timer/timer.rs"]
-pub mod shared_timer;
-
 /// Tokio's paused clock, with timers that share one queue.
 #[cfg(feature = "tokio")]
 #[derive(Clone)]
-pub struct SharedQueue(shared_timer::SharedTimers);
+pub struct SharedQueue(stream_keepalive::SharedTimers);
 
 #[cfg(feature = "tokio")]
 impl Clock for SharedQueue {
-    type Timer = shared_timer::SharedTimer;
+    type Timer = stream_keepalive::SharedTimer;
 
     const IDLE: Duration = PausedTokio::IDLE;
     const TICK: Duration = PausedTokio::TICK;
 
     fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case) {
         PausedTokio::run(async |_| {
-            case(Self(shared_timer::SharedTimers::new())).await;
+            case(Self(stream_keepalive::SharedTimers::new())).await;
         });
     }
 

@@ -1,4 +1,4 @@
-//! Many silent streams that share one queue of deadlines: `cargo run --release --example shared_timer`
+//! A hundred thousand idle streams that share one timer: `cargo run --release --example shared_timers`
 
 use std::{
     sync::{
@@ -9,10 +9,7 @@ use std::{
 };
 
 use futures::stream::{self, StreamExt};
-use stream_keepalive::{Keepalive, Repeat};
-
-mod timer;
-use timer::SharedTimers;
+use stream_keepalive::{KeepaliveExt, SharedTimers};
 
 const STREAMS: u32 = 100_000;
 
@@ -21,9 +18,9 @@ async fn main() {
     let timers = SharedTimers::new();
     let sent = Arc::new(AtomicU32::new(0));
     for _ in 0..STREAMS {
-        let idle = Duration::from_secs(1);
-        let silent = stream::pending::<&str>();
-        let mut events = Keepalive::new(silent, idle, Repeat("beat")).with_timer(timers.timer());
+        let mut events = stream::pending()
+            .keepalive(Duration::from_secs(1), "keepalive")
+            .with_timer(timers.timer());
         let sent = sent.clone();
         tokio::spawn(async move {
             while events.next().await.is_some() {
@@ -31,8 +28,9 @@ async fn main() {
             }
         });
     }
-    for _ in 0..3 {
+    for second in 1..=3 {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        println!("{STREAMS} streams, {sent:?} keepalives");
+        let sent = sent.load(Ordering::Relaxed);
+        println!("after {second} s: {STREAMS} streams, {sent} keepalives");
     }
 }

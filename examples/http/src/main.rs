@@ -1,0 +1,107 @@
+//! A server whose streaming responses are kept alive by one layer.
+//!
+//! `cargo run -p http-server` prints how to look at them. Pass another address to listen on as the
+//! argument.
+
+use std::{convert::Infallible, env, io, net::SocketAddr, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, Sse},
+    },
+    routing::get,
+};
+use futures::{Stream, StreamExt, stream};
+use reqwest::Client;
+use stream_keepalive_http::KeepaliveLayer;
+use tokio::{net::TcpListener, time::sleep};
+
+/// Short, so that there is something to see. Behind a proxy, take half of its timeout at most.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long the streams have nothing to say.
+const PAUSE: Duration = Duration::from_secs(5);
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let address = env::args().nth(1).unwrap_or("127.0.0.1:3000".to_owned());
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    println!("listening on {address}; try:");
+    println!("  curl -N http://{address}/events        # server-sent events");
+    println!("  curl -N http://{address}/lines         # lines of JSON");
+    println!("  curl -N http://{address}/relay         # an upstream that stalls inside an event");
+    println!("  curl -N http://{address}/plain/events  # without the layer, also lines and relay");
+    axum::serve(listener, app(address)).await
+}
+
+fn app(address: SocketAddr) -> Router {
+    let routes = Router::new()
+        .route("/events", get(events))
+        .route("/lines", get(lines))
+        .route("/relay", get(relay))
+        .with_state(format!("http://{address}/upstream"));
+    let keepalive = KeepaliveLayer::new(IDLE).ndjson("\n");
+
+    Router::new()
+        .merge(routes.clone().layer(keepalive))
+        .nest("/plain", routes)
+        .route("/upstream", get(upstream))
+}
+
+/// Counts, with a long pause after each number.
+fn numbers() -> impl Stream<Item = u32> {
+    stream::iter(1..).then(async |number| {
+        if number > 1 {
+            sleep(PAUSE).await;
+        }
+        number
+    })
+}
+
+async fn events() -> impl IntoResponse {
+    let events = numbers().map(|number| Event::default().data(number.to_string()));
+    Sse::new(events.map(Ok::<_, Infallible>))
+}
+
+async fn lines() -> impl IntoResponse {
+    let lines = numbers().map(|number| Ok::<_, Infallible>(format!("{{\"number\":{number}}}\n")));
+    (
+        [(CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(lines),
+    )
+}
+
+/// Sends each event in two pieces, with a pause inside and a pause after it.
+async fn upstream() -> impl IntoResponse {
+    let pieces = stream::iter([&b"data: half an"[..], b" event\n\n"]).cycle();
+    let pieces = pieces.then(async |piece| {
+        sleep(PAUSE).await;
+        Ok::<_, Infallible>(Bytes::from_static(piece))
+    });
+    (
+        [(CONTENT_TYPE, "text/event-stream")],
+        Body::from_stream(pieces),
+    )
+}
+
+/// Passes on what the upstream sends, wherever its chunks end.
+async fn relay(State(upstream): State<String>) -> Response {
+    match Client::new().get(upstream).send().await {
+        Ok(upstream) => {
+            let status = upstream.status();
+            let content_type = upstream.headers().get(CONTENT_TYPE).cloned();
+            let headers = content_type.map(|content_type| [(CONTENT_TYPE, content_type)]);
+            let body = Body::from_stream(upstream.bytes_stream());
+            match headers {
+                Some(headers) => (status, headers, body).into_response(),
+                None => (status, body).into_response(),
+            }
+        }
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}

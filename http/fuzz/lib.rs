@@ -1,0 +1,28 @@
+//! What the fuzz targets share.
+
+use bytes::Bytes;
+use stream_keepalive::Fill;
+
+/// Cuts a stream into chunks, and inserts a keepalive before each chunk where the filler lets it.
+///
+/// The first byte of the input says how long the chunks are. The stream is what follows it.
+pub fn relay<F: Fill<Bytes> + Clone>(input: &[u8], filler: &F) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (length, stream) = input.split_first()?;
+    let mut cut = filler.clone();
+    let mut sent = Vec::new();
+    for chunk in stream.chunks(usize::from(*length).max(1)) {
+        if cut.ready() {
+            sent.extend_from_slice(&cut.fill());
+        }
+        cut.observe(&Bytes::copy_from_slice(chunk));
+        sent.extend_from_slice(chunk);
+    }
+    if cut.ready() {
+        sent.extend_from_slice(&cut.fill());
+    }
+    // Cuts do not matter.
+    let mut whole = filler.clone();
+    whole.observe(&Bytes::copy_from_slice(stream));
+    assert_eq!(cut.ready(), whole.ready());
+    Some((stream.to_vec(), sent))
+}

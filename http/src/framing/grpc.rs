@@ -1,0 +1,89 @@
+use bytes::Bytes;
+
+use super::{Framed, Parse};
+
+/// An uncompressed message of length zero.
+const EMPTY_MESSAGE: &[u8] = &[0; 5];
+
+/// A filler for gRPC: it sends an empty message, and keeps out of half-sent ones.
+///
+/// An empty message is the default value of every protobuf message. The client sees it as one more
+/// item of the call, so ask first whether it expects one.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use bytes::Bytes;
+/// use futures::{FutureExt, StreamExt, stream};
+/// use stream_keepalive::KeepaliveExt;
+/// use stream_keepalive_http::framing;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let message = Bytes::from(&b"\0\0\0\0\x02\x08\x01"[..]);
+/// let messages = stream::iter([message.clone()]).chain(stream::pending());
+/// let mut messages = messages.keepalive_with(Duration::from_secs(20), framing::Grpc::new());
+///
+/// assert_eq!(messages.next().await, Some(message));
+/// assert_eq!(messages.next().await, Some(Bytes::from(&[0; 5][..]))); // after 20 s
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Grpc(pub(super) Framed<Parser>);
+
+impl Grpc {
+    /// Makes a filler that sends an empty message: five zero bytes.
+    pub fn new() -> Self {
+        Self(Framed::new(Bytes::from_static(EMPTY_MESSAGE)))
+    }
+}
+
+impl Default for Grpc {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One byte says whether the message is compressed, four are its length.
+const HEADER: u8 = 5;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parser {
+    /// How many bytes of the header have been read. Never all of them.
+    header: u8,
+    /// The length, as far as it has been read.
+    length: u32,
+    /// How many bytes of the message are still to come.
+    rest: u32,
+}
+
+impl Parse for Parser {
+    #[inline]
+    fn read(&mut self, mut bytes: &[u8]) {
+        loop {
+            let message = bytes.len().min(self.rest as usize);
+            self.rest -= message as u32;
+            bytes = &bytes[message..];
+
+            let Some((byte, after)) = bytes.split_first() else {
+                return;
+            };
+            bytes = after;
+            // The four bytes of the length shift the first byte of the header out.
+            self.length = self.length << 8 | u32::from(*byte);
+            self.header += 1;
+            if self.header == HEADER {
+                *self = Self {
+                    rest: self.length,
+                    ..Self::default()
+                };
+            }
+        }
+    }
+
+    #[inline]
+    fn is_between_frames(&self) -> bool {
+        self.header == 0 && self.rest == 0
+    }
+}

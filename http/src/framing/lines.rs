@@ -1,0 +1,61 @@
+use bytes::Bytes;
+
+use super::{Framed, Parse};
+
+/// A filler for lines, such as NDJSON: it keeps out of half-sent lines.
+///
+/// A line ends with LF.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use bytes::Bytes;
+/// use futures::{StreamExt, stream};
+/// use stream_keepalive::KeepaliveExt;
+/// use stream_keepalive_http::framing;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let lines = stream::iter([Bytes::from("{\"id\":1}\n")]).chain(stream::pending());
+/// let mut lines = lines.keepalive_with(Duration::from_secs(20), framing::Lines::new("\n"));
+///
+/// assert_eq!(lines.next().await, Some(Bytes::from("{\"id\":1}\n")));
+/// assert_eq!(lines.next().await, Some(Bytes::from("\n"))); // after 20 s
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lines(pub(super) Framed<Parser>);
+
+impl Lines {
+    /// Makes a filler that sends `keepalive`: one or more whole lines.
+    ///
+    /// Most readers of NDJSON skip an empty line, `"\n"`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `keepalive` is empty or does not end with LF.
+    #[track_caller]
+    pub fn new(keepalive: impl Into<Bytes>) -> Self {
+        Self(Framed::new(keepalive.into()))
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parser {
+    in_line: bool,
+}
+
+impl Parse for Parser {
+    #[inline]
+    fn read(&mut self, bytes: &[u8]) {
+        if let Some(last) = bytes.last() {
+            self.in_line = *last != b'\n';
+        }
+    }
+
+    #[inline]
+    fn is_between_frames(&self) -> bool {
+        !self.in_line
+    }
+}

@@ -1,0 +1,160 @@
+//! Fillers that keep out of half-sent frames.
+//!
+//! A body that is relayed ends its chunks anywhere: in the middle of an event, of a line or of a
+//! message. A keepalive in such a place would become part of it. These fillers read the bytes as
+//! they pass, and let a keepalive out only between two frames. They keep a few bytes of state, copy
+//! nothing and allocate nothing.
+//!
+//! [`KeepaliveLayer`](crate::KeepaliveLayer) uses them, and they work without it, with each stream
+//! of [`Bytes`], of `Result<Bytes, E>` and of `Result<Frame<Bytes>, E>`:
+//!
+//! ```
+//! use std::{io, time::Duration};
+//! use bytes::Bytes;
+//! use futures::{Stream, StreamExt, stream};
+//! use stream_keepalive::KeepaliveExt;
+//! use stream_keepalive_http::framing;
+//!
+//! /// The body of an upstream that stalls in the middle of an event.
+//! fn upstream() -> impl Stream<Item = io::Result<Bytes>> + Unpin {
+//!     let event = stream::iter([Ok(Bytes::from("data: 1\n\n")), Ok(Bytes::from("data: {\"a\":"))]);
+//!     event.chain(stream::pending())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> io::Result<()> {
+//! let idle = Duration::from_secs(20);
+//! let mut relay = upstream().keepalive_with(idle, framing::Sse::comment());
+//!
+//! assert_eq!(relay.next().await.transpose()?, Some(Bytes::from("data: 1\n\n")));
+//! assert_eq!(relay.next().await.transpose()?, Some(Bytes::from("data: {\"a\":")));
+//! // The event is not complete, so no keepalive comes.
+//! assert!(tokio::time::timeout(10 * idle, relay.next()).await.is_err());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! After an error or the trailers, a filler lets out no keepalive.
+
+mod grpc;
+mod lines;
+mod sse;
+
+use bytes::Bytes;
+use http_body::Frame;
+use stream_keepalive::Fill;
+
+pub(crate) use self::sse::BYTE_ORDER_MARK;
+pub use self::{grpc::Grpc, lines::Lines, sse::Sse};
+
+/// Reads the bytes of a stream of frames, and knows whether it is inside one.
+trait Parse {
+    /// Reads the next bytes of the stream.
+    fn read(&mut self, bytes: &[u8]);
+
+    /// Says whether the bytes read so far end between two frames.
+    fn is_between_frames(&self) -> bool;
+}
+
+/// A keepalive, and the place in the stream that decides whether it may go out.
+#[derive(Clone, Debug)]
+struct Framed<P> {
+    keepalive: Bytes,
+    parser: P,
+    /// After an error or the trailers.
+    ended: bool,
+}
+
+impl<P: Parse + Default> Framed<P> {
+    #[track_caller]
+    fn new(keepalive: Bytes) -> Self {
+        let mut parser = P::default();
+        parser.read(&keepalive);
+        assert!(
+            !keepalive.is_empty() && parser.is_between_frames(),
+            "stream-keepalive-http: a keepalive must be whole: {keepalive:?}"
+        );
+        Self {
+            keepalive,
+            parser: P::default(),
+            ended: false,
+        }
+    }
+}
+
+impl<P: Parse> Framed<P> {
+    fn is_ready(&self) -> bool {
+        !self.ended && self.parser.is_between_frames()
+    }
+
+    fn read_result<E>(&mut self, item: &Result<Bytes, E>) {
+        match item {
+            Ok(bytes) => self.parser.read(bytes),
+            Err(_) => self.ended = true,
+        }
+    }
+
+    fn read_frame<E>(&mut self, item: &Result<Frame<Bytes>, E>) {
+        match item.as_ref().map(Frame::data_ref) {
+            Ok(Some(bytes)) => self.parser.read(bytes),
+            Ok(None) | Err(_) => self.ended = true,
+        }
+    }
+}
+
+macro_rules! impl_fill {
+    ($($filler:ty),*) => {$(
+        impl Fill<Bytes> for $filler {
+            #[inline]
+            fn fill(&mut self) -> Bytes {
+                self.0.keepalive.clone()
+            }
+
+            #[inline]
+            fn observe(&mut self, item: &Bytes) {
+                self.0.parser.read(item);
+            }
+
+            #[inline]
+            fn ready(&mut self) -> bool {
+                self.0.is_ready()
+            }
+        }
+
+        impl<E> Fill<Result<Bytes, E>> for $filler {
+            #[inline]
+            fn fill(&mut self) -> Result<Bytes, E> {
+                Ok(self.0.keepalive.clone())
+            }
+
+            #[inline]
+            fn observe(&mut self, item: &Result<Bytes, E>) {
+                self.0.read_result(item);
+            }
+
+            #[inline]
+            fn ready(&mut self) -> bool {
+                self.0.is_ready()
+            }
+        }
+
+        impl<E> Fill<Result<Frame<Bytes>, E>> for $filler {
+            #[inline]
+            fn fill(&mut self) -> Result<Frame<Bytes>, E> {
+                Ok(Frame::data(self.0.keepalive.clone()))
+            }
+
+            #[inline]
+            fn observe(&mut self, item: &Result<Frame<Bytes>, E>) {
+                self.0.read_frame(item);
+            }
+
+            #[inline]
+            fn ready(&mut self) -> bool {
+                self.0.is_ready()
+            }
+        }
+    )*};
+}
+
+impl_fill!(Grpc, Lines, Sse);

@@ -1,0 +1,76 @@
+//! No frame costs an allocation, and no chunk is copied.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use stream_keepalive_http::{KeepaliveBody, KeepaliveLayer};
+use tower::{Layer, Service, service_fn};
+
+/// A body that yields one chunk again and again.
+#[derive(Clone)]
+struct Repeat(Bytes);
+
+impl Body for Repeat {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(self.0.clone()))))
+    }
+}
+
+fn filled(content_type: &'static str, chunk: &Bytes) -> KeepaliveBody<Repeat> {
+    let layer = KeepaliveLayer::new(Duration::from_secs(20))
+        .ndjson("\n")
+        .grpc(|_| true);
+    let mut service = layer.layer(service_fn(async |_: Request<()>| {
+        let response = Response::builder().header("content-type", content_type);
+        Ok::<_, Infallible>(response.body(Repeat(chunk.clone())).unwrap())
+    }));
+    let request = Request::post("/a/b").header("content-type", "application/grpc");
+    let response = service
+        .call(request.body(()).unwrap())
+        .now_or_never()
+        .unwrap();
+    response.unwrap().into_body()
+}
+
+#[test]
+fn a_frame_costs_no_allocation_and_no_copy() {
+    let event = format!("data: {}\n\n", "x".repeat(10_000));
+    for (content_type, chunk) in [
+        ("text/event-stream", event.as_str()),
+        ("text/event-stream", "data: half an event\n"),
+        ("application/x-ndjson", "{\"id\":1}\n{"),
+        ("application/grpc", "\0\0\0\0\x02ab\0\0\0"),
+    ] {
+        // From a vector, so that a copy would be one.
+        let chunk = Bytes::from(chunk.as_bytes().to_vec());
+        // The first clone of such bytes allocates what the clones share.
+        let shared = chunk.clone();
+        let mut body = filled(content_type, &chunk);
+        let mut cx = Context::from_waker(Waker::noop());
+        let measured = measure(|| {
+            for _ in 0..100 {
+                let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) else {
+                    panic!("the body is always ready");
+                };
+                let data = frame.into_data().unwrap();
+                assert_eq!((data.as_ptr(), data.len()), (shared.as_ptr(), shared.len()));
+            }
+        });
+        assert_eq!(measured.count_total, 0, "{content_type}");
+    }
+}

@@ -1,0 +1,140 @@
+use bytes::{Buf, Bytes};
+use futures::{FutureExt, TryStreamExt, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use proptest::{collection::vec, prelude::*};
+use stream_keepalive_http::framing::Grpc;
+use tonic::{
+    Status,
+    codec::{DecodeBuf, Decoder, Streaming},
+};
+
+use super::{cut, cuts, cuts_in_two, due, is_ready, readiness, relay};
+
+fn header(flag: u8, length: u32) -> Vec<u8> {
+    [&[flag][..], &length.to_be_bytes()].concat()
+}
+
+fn message(flag: u8, payload: &[u8]) -> Vec<u8> {
+    [header(flag, payload.len() as u32), payload.to_vec()].concat()
+}
+
+#[test]
+fn a_message_ends_after_its_length() {
+    assert!(is_ready(Grpc::new(), &[&message(0, b"abc")]));
+    assert!(!is_ready(Grpc::new(), &[&header(0, 4), b"abc"]));
+}
+
+#[test]
+fn a_message_of_length_zero_ends_with_its_header() {
+    assert!(is_ready(Grpc::new(), &[&header(0, 0)]));
+}
+
+#[test]
+fn a_compressed_message_ends_after_its_length() {
+    assert!(is_ready(Grpc::new(), &[&message(1, b"abc")]));
+    assert!(!is_ready(Grpc::new(), &[&header(1, 4), b"abc"]));
+}
+
+#[test]
+fn a_chunk_may_hold_several_messages() {
+    let messages = [message(0, b"abc"), header(0, 0), message(1, b"d")].concat();
+    assert!(is_ready(Grpc::new(), &[&messages]));
+    assert!(!is_ready(Grpc::new(), &[&messages, &[0]]));
+}
+
+#[test]
+fn a_header_may_be_split_anywhere() {
+    for [first, second] in cuts_in_two(&message(0, b"ab")) {
+        let ready = readiness(Grpc::new(), &[first, second]);
+        assert_eq!(ready, [true, first.is_empty() || second.is_empty(), true]);
+    }
+}
+
+#[test]
+fn every_byte_of_the_length_counts() {
+    for length in [1_u32 << 8, 1 << 16, 1 << 24, 0x0102_0304] {
+        let payload = vec![0; length as usize];
+        assert!(
+            !is_ready(Grpc::new(), &[&header(0, length), &payload[1..]]),
+            "{length}"
+        );
+        assert!(
+            is_ready(Grpc::new(), &[&header(0, length), &payload]),
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn the_longest_message_has_four_gibibytes() {
+    let chunk = vec![0; 1 << 20];
+    let mut chunks = vec![&chunk[..]; 1 << 12];
+    let header = header(0, u32::MAX);
+    chunks.insert(0, &header);
+    chunks[1] = &chunk[1..];
+    let ready = readiness(Grpc::new(), &chunks);
+    let ready: Vec<_> = ready
+        .iter()
+        .enumerate()
+        .filter(|(_, ready)| **ready)
+        .collect();
+    assert_eq!(ready, [(0, &true), (chunks.len(), &true)]);
+}
+
+struct Payload;
+
+impl Decoder for Payload {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, payload: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        Ok(Some(payload.copy_to_bytes(payload.remaining()).to_vec()))
+    }
+}
+
+/// Reads the messages as tonic does, without the empty ones.
+fn read(stream: Vec<u8>) -> Result<Vec<Vec<u8>>, Status> {
+    let frame = Ok::<_, Status>(Frame::data(Bytes::from(stream)));
+    let body = StreamBody::new(stream::iter([frame]));
+    let messages = Streaming::new_request(Payload, body, None, None);
+    let messages: Vec<_> = messages
+        .try_collect()
+        .now_or_never()
+        .expect("all is there")?;
+    Ok(messages
+        .into_iter()
+        .filter(|message| !message.is_empty())
+        .collect())
+}
+
+proptest! {
+    #[test]
+    fn a_client_reads_the_same_messages_whatever_the_cut(
+        messages in vec(vec(any::<u8>(), 0..12), 0..10),
+        cuts in cuts(),
+        due in due(),
+    ) {
+        let stream = messages.iter().flat_map(|payload| message(0, payload)).collect::<Vec<_>>();
+        let sent = relay(Grpc::new(), &cut(&stream, &cuts), |index| due[index]);
+        let messages: Vec<_> = messages.into_iter().filter(|message| !message.is_empty()).collect();
+        prop_assert_eq!(read(sent).unwrap(), messages);
+    }
+
+    #[test]
+    fn a_keepalive_may_go_out_after_every_message_and_nowhere_else(
+        messages in vec((any::<u8>(), vec(any::<u8>(), 0..12)), 0..10),
+    ) {
+        let mut stream = Vec::new();
+        let mut ends = vec![0];
+        for (flag, payload) in messages {
+            stream.extend(message(flag, &payload));
+            ends.push(stream.len());
+        }
+        for [first, _] in cuts_in_two(&stream) {
+            let bytes: Vec<_> = first.chunks(1).collect();
+            prop_assert_eq!(is_ready(Grpc::new(), &bytes), ends.contains(&first.len()));
+            prop_assert_eq!(is_ready(Grpc::new(), &[first]), ends.contains(&first.len()));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The fillers let a keepalive out at every boundary of two frames, and nowhere else.
+
+mod grpc;
+mod lines;
+mod sse;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
+use proptest::{collection::vec, prelude::*, sample::Index};
+use stream_keepalive::Fill;
+use stream_keepalive_http::framing::{Grpc, Lines, Sse};
+
+/// Says after each chunk whether a keepalive may go out: before the first one, after each.
+fn readiness<F: Fill<Bytes>>(mut filler: F, chunks: &[&[u8]]) -> Vec<bool> {
+    let mut ready = vec![filler.ready()];
+    for chunk in chunks {
+        filler.observe(&Bytes::copy_from_slice(chunk));
+        ready.push(filler.ready());
+    }
+    ready
+}
+
+/// Says whether a keepalive may go out after these chunks.
+fn is_ready<F: Fill<Bytes>>(filler: F, chunks: &[&[u8]]) -> bool {
+    readiness(filler, chunks).pop().unwrap()
+}
+
+/// What the consumer gets if the idle time runs out before each chunk that is `due`, and after the
+/// last one.
+fn relay<F: Fill<Bytes>>(mut filler: F, chunks: &[&[u8]], due: impl Fn(usize) -> bool) -> Vec<u8> {
+    let mut sent = Vec::new();
+    for (index, chunk) in chunks.iter().enumerate() {
+        if due(index) && filler.ready() {
+            sent.extend_from_slice(&filler.fill());
+        }
+        filler.observe(&Bytes::copy_from_slice(chunk));
+        sent.extend_from_slice(chunk);
+    }
+    if filler.ready() {
+        sent.extend_from_slice(&filler.fill());
+    }
+    sent
+}
+
+/// Cuts a stream into chunks, of which some are empty.
+fn cut<'a>(stream: &'a [u8], at: &[Index]) -> Vec<&'a [u8]> {
+    let mut at: Vec<_> = at
+        .iter()
+        .map(|index| index.index(stream.len() + 1))
+        .collect();
+    at.sort_unstable();
+    at.push(stream.len());
+    let mut from = 0;
+    let chunks = at
+        .into_iter()
+        .map(|to| &stream[std::mem::replace(&mut from, to)..to]);
+    chunks.collect()
+}
+
+/// Cuts a stream into two chunks, in every way that there is.
+fn cuts_in_two(stream: &[u8]) -> impl Iterator<Item = [&[u8]; 2]> {
+    (0..=stream.len()).map(|at| [&stream[..at], &stream[at..]])
+}
+
+/// Where a stream is cut.
+fn cuts() -> impl Strategy<Value = Vec<Index>> {
+    vec(any::<Index>(), 0..40)
+}
+
+/// Before which chunks the idle time runs out.
+fn due() -> impl Strategy<Value = Vec<bool>> {
+    vec(any::<bool>(), 41)
+}
+
+/// What a stream of frames, of results or of bytes says about itself.
+#[derive(Clone, Copy)]
+enum Sign {
+    HalfFrame,
+    Error,
+    Trailers,
+}
+
+fn frame(sign: Sign) -> Result<Frame<Bytes>, &'static str> {
+    match sign {
+        Sign::HalfFrame => Ok(Frame::data(Bytes::from_static(b"{"))),
+        Sign::Error => Err("reset"),
+        Sign::Trailers => Ok(Frame::trailers(HeaderMap::new())),
+    }
+}
+
+fn frames_are_ready_after<F>(mut filler: F, signs: &[Sign]) -> bool
+where
+    F: Fill<Result<Frame<Bytes>, &'static str>>,
+{
+    signs.iter().for_each(|sign| filler.observe(&frame(*sign)));
+    filler.ready()
+}
+
+fn results_are_ready_after<F>(mut filler: F, signs: &[Sign]) -> bool
+where
+    F: Fill<Result<Bytes, &'static str>>,
+{
+    for sign in signs {
+        let frame = frame(*sign).map(|frame| frame.into_data().expect("no trailers here"));
+        filler.observe(&frame);
+    }
+    filler.ready()
+}
+
+macro_rules! for_each_filler {
+    ($check:expr) => {
+        for (name, holds) in [
+            ("sse", $check(Sse::comment())),
+            ("lines", $check(Lines::new("\n"))),
+            ("grpc", $check(Grpc::new())),
+        ] {
+            assert!(holds, "{name}");
+        }
+    };
+}
+
+#[test]
+fn a_stream_that_has_not_begun_may_be_filled() {
+    for_each_filler!(|filler| is_ready(filler, &[]));
+    for_each_filler!(|filler| results_are_ready_after(filler, &[]));
+    for_each_filler!(|filler| frames_are_ready_after(filler, &[]));
+}
+
+#[test]
+fn an_empty_chunk_changes_nothing() {
+    for_each_filler!(|filler| readiness(filler, &[b"", b"{", b""]) == [true, true, false, false]);
+}
+
+#[test]
+fn half_a_frame_is_not_filled() {
+    for_each_filler!(|filler| !is_ready(filler, &[b"{"]));
+    for_each_filler!(|filler| !results_are_ready_after(filler, &[Sign::HalfFrame]));
+    for_each_filler!(|filler| !frames_are_ready_after(filler, &[Sign::HalfFrame]));
+}
+
+#[test]
+fn after_an_error_nothing_is_filled() {
+    for_each_filler!(|filler| !results_are_ready_after(filler, &[Sign::Error]));
+    for_each_filler!(|filler| !frames_are_ready_after(filler, &[Sign::Error]));
+}
+
+#[test]
+fn after_trailers_nothing_is_filled() {
+    for_each_filler!(|filler| !frames_are_ready_after(filler, &[Sign::Trailers]));
+}
+
+#[test]
+fn each_item_type_gets_the_same_keepalive() {
+    fn keepalives<F>(mut filler: F) -> [Bytes; 3]
+    where
+        F: Fill<Bytes> + Fill<Result<Bytes, ()>> + Fill<Result<Frame<Bytes>, ()>>,
+    {
+        let result: Result<Bytes, ()> = filler.fill();
+        let frame: Result<Frame<Bytes>, ()> = filler.fill();
+        [
+            filler.fill(),
+            result.unwrap(),
+            frame.unwrap().into_data().unwrap(),
+        ]
+    }
+    assert_eq!(keepalives(Sse::comment()), [":\n\n"; 3]);
+    assert_eq!(keepalives(Sse::new("data:\n\n")), ["data:\n\n"; 3]);
+    assert_eq!(keepalives(Lines::new("{}\n")), ["{}\n"; 3]);
+    assert_eq!(keepalives(Grpc::new()), [&[0; 5][..]; 3]);
+    assert_eq!(keepalives(Grpc::default()), [&[0; 5][..]; 3]);
+}
+
+#[test]
+fn a_keepalive_is_not_copied() {
+    let keepalive = Bytes::from(vec![b'\n'; 100]);
+    let filled: Bytes = Lines::new(keepalive.clone()).fill();
+    assert_eq!(filled.as_ptr(), keepalive.as_ptr());
+}
+
+#[test]
+fn a_keepalive_that_is_not_whole_is_refused() {
+    for keepalive in ["", ":", "data: 1\n", ":\n\ndata"] {
+        assert!(
+            std::panic::catch_unwind(|| Sse::new(keepalive)).is_err(),
+            "{keepalive:?}"
+        );
+    }
+    for keepalive in ["", "{}", "\n{}"] {
+        assert!(
+            std::panic::catch_unwind(|| Lines::new(keepalive)).is_err(),
+            "{keepalive:?}"
+        );
+    }
+}

@@ -1,0 +1,345 @@
+use std::convert::Infallible;
+
+use eventsource_stream::EventStream;
+use futures::{FutureExt, TryStreamExt, stream};
+use proptest::{collection::vec, prelude::*, sample::select};
+use stream_keepalive_http::framing::Sse;
+
+use super::{cut, cuts, cuts_in_two, due, is_ready, readiness, relay};
+
+const MARK: &str = "\u{feff}";
+
+fn ready(chunks: &[&str]) -> bool {
+    let chunks: Vec<_> = chunks.iter().map(|chunk| chunk.as_bytes()).collect();
+    is_ready(Sse::comment(), &chunks)
+}
+
+#[test]
+fn an_event_ends_with_a_blank_line_in_lf() {
+    assert!(ready(&["data: 1\n\n"]));
+    assert!(ready(&["data: 1\n", "\n"]));
+    assert!(ready(&["id: 1\nevent: a\ndata: 1\ndata: 2\n\n"]));
+}
+
+#[test]
+fn an_event_ends_with_a_blank_line_in_crlf() {
+    assert!(ready(&["data: 1\r\n\r\n"]));
+    for [first, second] in cuts_in_two(b"data: 1\r\n\r\n") {
+        let ready = readiness(Sse::comment(), &[first, second]);
+        assert_eq!(ready, [true, first.is_empty() || second.is_empty(), true]);
+    }
+}
+
+#[test]
+fn an_event_ends_with_a_blank_line_in_cr() {
+    assert!(ready(&["data: 1\r\r"]));
+    assert!(ready(&["data: 1\r", "\r"]));
+    assert!(ready(&["data: 1", "\r", "\r"]));
+}
+
+#[test]
+fn an_event_ends_with_a_blank_line_in_a_mixture() {
+    assert!(ready(&["data: 1\n\r\n"]));
+    assert!(ready(&["data: 1\r\n\n"]));
+    assert!(ready(&["data: 1\n", "\r", "\n"]));
+}
+
+#[test]
+fn one_line_end_ends_no_event() {
+    assert!(!ready(&["data: 1\n"]));
+    assert!(!ready(&["data: 1\r\n"]));
+    assert!(!ready(&["data: 1\r", "\n"]));
+    assert!(!ready(&["data: 1\r"]));
+}
+
+#[test]
+fn a_half_line_is_not_filled() {
+    assert!(!ready(&["d"]));
+    assert!(!ready(&["data: 1\n\nd"]));
+    assert!(!ready(&["data: 1\n\n", "data: {\"a\":"]));
+    assert!(!ready(&["data: 1\n\n:"]));
+}
+
+#[test]
+fn a_half_event_is_not_filled_whatever_its_field() {
+    for field in [
+        "data", "data: 1", "id: 1", "event: a", "retry: 1", "unknown", " : 1",
+    ] {
+        assert!(!ready(&[field, "\n"]), "{field}");
+        assert!(ready(&[field, "\n\n"]), "{field}");
+    }
+}
+
+#[test]
+fn a_cr_is_waited_out_if_it_may_be_half_of_a_crlf() {
+    assert!(!ready(&["data: 1\r\n\r"]));
+    assert!(ready(&["data: 1\r\n\r", "\n"]));
+    assert!(!ready(&["data: 1\n\r"]));
+    assert!(!ready(&[":\n\r"]));
+    assert!(!ready(&["\r"]));
+    assert!(!ready(&[":\r"]));
+    assert!(ready(&["\r\r"]));
+    assert!(ready(&[":\r:\r"]));
+}
+
+#[test]
+fn a_cr_that_is_waited_out_is_a_line_end_all_the_same() {
+    assert!(!ready(&["data: 1\n\r", "d"]));
+    assert!(!ready(&["data: 1\r", "data: 2\n"]));
+    assert!(ready(&["data: 1\n\r", ":\n"]));
+}
+
+#[test]
+fn the_style_of_line_ends_may_change() {
+    assert!(!ready(&["data: 1\r\rdata: 2\n\r"]));
+    assert!(!ready(&["data: 1\r\r\n", ":\r"]));
+    assert!(!ready(&["data: 1\r\r\n\n", ":\r"]));
+    assert!(!ready(&["data: 1\r\rdata: 2\n\n", ":\r"]));
+}
+
+#[test]
+fn an_lf_after_a_blank_line_in_cr_changes_nothing() {
+    assert!(ready(&["data: 1\r\r", "\n"]));
+    assert!(!ready(&["data: 1\r\r", "\nd"]));
+}
+
+#[test]
+fn comments_and_blank_lines_begin_no_event() {
+    assert!(ready(&[":\n"]));
+    assert!(ready(&[": upstream's own\n"]));
+    assert!(ready(&["\n"]));
+    assert!(ready(&["data: 1\n\n\n"]));
+    assert!(ready(&["data: 1\n\n: a\n: b\n"]));
+}
+
+#[test]
+fn a_comment_in_an_event_does_not_end_it() {
+    assert!(!ready(&["data: 1\n:\n"]));
+    assert!(ready(&["data: 1\n:\n\n"]));
+}
+
+#[test]
+fn a_line_end_is_found_at_every_place_of_a_long_line() {
+    for length in 0..200 {
+        let data = "x".repeat(length);
+        assert!(!ready(&[&format!("data: {data}\n")]));
+        assert!(!ready(&[&format!("data: {data}\n\n{data}d")]));
+        assert!(ready(&[&format!("data: {data}\r\r")]));
+        assert!(ready(&[&format!("data: {data}\n\n: {data}\n")]));
+        assert!(ready(&[&format!(": {data}\r: {data}\r")]));
+    }
+}
+
+#[test]
+fn a_byte_order_mark_begins_no_event() {
+    assert!(ready(&[MARK]));
+    assert!(ready(&[MARK, ":\n"]));
+    assert!(!ready(&[MARK, "d"]));
+    assert!(ready(&[&format!("{MARK}data: 1\n\n")]));
+}
+
+#[test]
+fn a_byte_order_mark_is_not_cut() {
+    let [first, second, third] = [b"\xEF", b"\xBB", b"\xBF"];
+    let ready = readiness(Sse::comment(), &[first, second, third]);
+    assert_eq!(ready, [true, false, false, true]);
+}
+
+#[test]
+fn what_only_begins_like_a_byte_order_mark_is_a_field() {
+    for field in [
+        &b"\xEF\xBC\x80\n"[..],
+        b"\xEF\xBB\xBE\n",
+        b"\xEF\n",
+        b"\xEF\xBB\n",
+        b"\xEF:\n",
+    ] {
+        let bytes: Vec<_> = field.chunks(1).collect();
+        assert!(!is_ready(Sse::comment(), &bytes), "{field:?}");
+        assert!(!is_ready(Sse::comment(), &[field]), "{field:?}");
+        assert!(is_ready(Sse::comment(), &[field, b"\n"]), "{field:?}");
+    }
+}
+
+#[test]
+fn a_second_byte_order_mark_is_a_field() {
+    assert!(!ready(&[MARK, MARK, "\n"]));
+    assert!(!ready(&["\n", MARK, "\n"]));
+    assert!(!ready(&["data: 1\n\n", MARK]));
+}
+
+/// The last event id, the type and the data.
+type Event = (String, String, String);
+
+/// Reads a whole stream by the steps of the HTML standard.
+fn read(stream: &[u8]) -> Vec<Event> {
+    let stream = String::from_utf8_lossy(stream);
+    let stream = stream.strip_prefix(MARK).unwrap_or(&stream);
+    let stream = stream.replace("\r\n", "\n").replace('\r', "\n");
+    // What comes after the last line end is no line.
+    let lines = stream.rsplit_once('\n').map_or("", |(lines, _)| lines);
+
+    let mut events = Vec::new();
+    let (mut id, mut event, mut data) = (String::new(), String::new(), String::new());
+    for line in lines.split('\n') {
+        if line.is_empty() {
+            if let Some(data) = data.strip_suffix('\n') {
+                events.push((id.clone(), event.clone(), data.to_owned()));
+            }
+            event.clear();
+            data.clear();
+            continue;
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "data" => data = format!("{data}{value}\n"),
+            "event" => value.clone_into(&mut event),
+            "id" => value.clone_into(&mut id),
+            _ => {}
+        }
+    }
+    events
+}
+
+/// Reads a stream with `eventsource-stream`, chunk by chunk.
+fn read_with_eventsource_stream(chunks: &[&[u8]]) -> Vec<Event> {
+    let chunks = chunks.iter().filter(|chunk| !chunk.is_empty());
+    let events = EventStream::new(stream::iter(chunks.map(Ok::<_, Infallible>)));
+    let events: Vec<_> = events
+        .try_collect()
+        .now_or_never()
+        .expect("all is there")
+        .unwrap();
+    // It calls an event without a type by its default name.
+    let event = |name: String| {
+        if name == "message" {
+            String::new()
+        } else {
+            name
+        }
+    };
+    events
+        .into_iter()
+        .map(|found| (found.id, event(found.event), found.data))
+        .collect()
+}
+
+/// Says by the whole stream whether an event may follow.
+fn is_boundary(stream: &str) -> bool {
+    let stream = stream.strip_prefix(MARK).unwrap_or(stream);
+    let Some(last) = stream.chars().next_back() else {
+        return true;
+    };
+    let line_ends = ['\n', '\r'];
+    let before = &stream[..stream.len() - last.len_utf8()];
+    let line_has_ended = match last {
+        '\n' => true,
+        // Not half of a CRLF, or else the line before would have ended with one.
+        '\r' => before
+            .rfind(line_ends)
+            .is_some_and(|end| before.as_bytes()[end] == b'\r'),
+        _ => false,
+    };
+    let stream = stream.replace("\r\n", "\n").replace('\r', "\n");
+    let lines = stream.strip_suffix('\n').unwrap_or(&stream).split('\n');
+    let mut begun = lines.rev().take_while(|line| !line.is_empty());
+    line_has_ended && begun.all(|line| line.starts_with(':'))
+}
+
+fn line() -> impl Strategy<Value = &'static str> {
+    let fields = select(vec![
+        "data: 1",
+        "data:",
+        "data",
+        "event: a",
+        "id: 7",
+        "unknown: é",
+    ]);
+    prop_oneof![3 => fields, 2 => Just(""), 1 => select(vec![":", ": note", ":data: 1"])]
+}
+
+fn line_ends() -> impl Strategy<Value = Vec<&'static str>> {
+    let all = vec!["\n", "\r\n", "\r"];
+    prop_oneof![select(all.clone()).prop_map(|end| vec![end]), Just(all)]
+}
+
+/// Lines with one kind of line end, or with a mixture, and sometimes a half one.
+fn stream() -> impl Strategy<Value = String> {
+    let lines = line_ends().prop_flat_map(|ends| vec((line(), select(ends)), 0..12));
+    (lines, line()).prop_map(|(lines, rest)| {
+        lines
+            .into_iter()
+            .map(|(line, end)| [line, end].concat())
+            .collect::<String>()
+            + rest
+    })
+}
+
+fn mark() -> impl Strategy<Value = &'static str> {
+    select(vec!["", MARK])
+}
+
+proptest! {
+    #[test]
+    fn a_client_reads_the_same_events_whatever_the_cut(
+        mark in mark(),
+        stream in stream(),
+        cuts in cuts(),
+        due in due(),
+    ) {
+        let stream = format!("{mark}{stream}");
+        // A keepalive before a byte-order mark is the layer's matter.
+        let chunks = cut(stream.as_bytes(), &cuts);
+        let begun = |index: usize| mark.is_empty() || chunks[..index].iter().any(|chunk| !chunk.is_empty());
+        let sent = relay(Sse::comment(), &chunks, |index| due[index] && begun(index));
+        prop_assert_eq!(read(&sent), read(stream.as_bytes()));
+    }
+
+    #[test]
+    fn eventsource_stream_reads_the_same_events_whatever_the_cut(
+        stream in stream(),
+        cuts in cuts(),
+        due in due(),
+    ) {
+        let mut chunks = cut(stream.as_bytes(), &cuts);
+        let sent = relay(Sse::comment(), &chunks, |index| due[index]);
+        // It waits for the byte after a CR.
+        chunks.push(b"\n\n");
+        let events = read_with_eventsource_stream(&chunks);
+        prop_assert_eq!(read_with_eventsource_stream(&[&sent, b"\n\n"]), &events[..]);
+        prop_assert_eq!(read(&chunks.concat()), events);
+    }
+
+    #[test]
+    fn a_keepalive_that_is_an_event_changes_no_other(
+        stream in stream(),
+        cuts in cuts(),
+        due in due(),
+    ) {
+        let keepalive = Sse::new("event: keepalive\ndata:\n\n");
+        let sent = relay(keepalive, &cut(stream.as_bytes(), &cuts), |index| due[index]);
+        let mut events = read(&sent);
+        events.retain(|(_, event, _)| event != "keepalive");
+        prop_assert_eq!(events, read(stream.as_bytes()));
+    }
+
+    #[test]
+    fn a_keepalive_may_go_out_at_every_boundary_and_nowhere_else(
+        mark in mark(),
+        stream in stream(),
+    ) {
+        let stream = format!("{mark}{stream}");
+        for at in (0..=stream.len()).filter(|at| stream.is_char_boundary(*at)) {
+            let bytes: Vec<_> = stream.as_bytes()[..at].chunks(1).collect();
+            prop_assert_eq!(is_ready(Sse::comment(), &bytes), is_boundary(&stream[..at]));
+            prop_assert_eq!(ready(&[&stream[..at]]), is_boundary(&stream[..at]));
+        }
+    }
+
+    #[test]
+    fn cuts_do_not_matter(stream in vec(select(b":a\n\r\xEF\xBB\xBF".to_vec()), 0..20), cuts in cuts()) {
+        let chunks = cut(&stream, &cuts);
+        prop_assert_eq!(is_ready(Sse::comment(), &chunks), is_ready(Sse::comment(), &[&stream]));
+    }
+}

@@ -1,0 +1,330 @@
+use std::{future::poll_fn, marker::PhantomPinned, pin::Pin, rc::Rc, task::Poll};
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use static_assertions::{assert_impl_all, assert_not_impl_any};
+use stream_keepalive_http::{KeepaliveBody, KeepaliveLayer, KeepaliveService, ResponseFuture};
+use tokio::time::Instant;
+
+use super::{
+    COMMENT, IDLE, answer, assert_frames, fill, grpc, next,
+    script::{Script, Step, data},
+    sse,
+};
+
+const END: Option<&str> = Some("end");
+const K: Option<&str> = Some(COMMENT);
+
+#[tokio::test(start_paused = true)]
+async fn frames_pass_in_order_and_idle_times_are_filled() {
+    let steps = [
+        data("data: 1\n\n"),
+        data("data: 2\n\n"),
+        Step::Pending,
+        Step::Pending,
+    ];
+    let mut body = fill(steps).await;
+    assert_frames!(body, [Some("data: 1\n\n"), Some("data: 2\n\n"), K, K, K]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keepalive_comes_after_the_idle_time() {
+    let mut body = fill([]).await;
+    let start = Instant::now();
+    assert_frames!(body, [K, K, K]);
+    assert_eq!(start.elapsed(), 3 * IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keepalive_comes_at_once_if_asked_for() {
+    let layer = KeepaliveLayer::new(IDLE).immediate();
+    let mut body = answer(layer, Request::default(), sse([])).await.into_body();
+    let start = Instant::now();
+    assert_frames!(body, [K]);
+    assert!(start.elapsed().is_zero());
+    assert_frames!(body, [K]);
+    assert_eq!(start.elapsed(), IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_event_is_not_filled_however_long_it_stalls() {
+    let steps = [
+        data("data: {\"a\":"),
+        Step::Pending,
+        Step::Pending,
+        Step::Pending,
+        Step::Pending,
+    ];
+    let mut body = fill(steps.into_iter().chain([data("1}\n\n")])).await;
+    assert_frames!(body, [Some("data: {\"a\":"), None, Some("1}\n\n"), K]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_idle_time_starts_again_when_a_half_event_is_not_filled() {
+    // The poll at the end of the first idle time finds half an event, the one at the end of the
+    // second finds the rest.
+    let steps = [data("d"), Step::Pending, Step::Pending, data("ata\n\n")];
+    let mut body = fill(steps).await;
+    assert_frames!(body, [Some("d")]);
+    let start = Instant::now();
+    assert_frames!(body, [Some("ata\n\n")]);
+    assert_eq!(start.elapsed(), 2 * IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_end_nothing_comes() {
+    let layer = KeepaliveLayer::new(IDLE);
+    let response = sse([data("data: 1\n\n")]).map(Script::ends);
+    let mut body = answer(layer, Request::default(), response)
+        .await
+        .into_body();
+    assert_frames!(body, [Some("data: 1\n\n"), END, END]);
+    tokio::time::advance(2 * IDLE).await;
+    assert_frames!(body, [END]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_error_nothing_comes() {
+    let mut body = fill([data("data: 1\n\n"), Step::Error]).await;
+    assert_frames!(body, [Some("data: 1\n\n"), Some("error: reset"), None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_trailers_nothing_comes() {
+    let mut body = fill([data("data: 1\n\n"), Step::Trailers]).await;
+    assert_frames!(body, [Some("data: 1\n\n"), Some("trailers"), None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_says_that_it_ended_has_ended() {
+    let layer = KeepaliveLayer::new(IDLE);
+    let mut response = sse([data("data: 1\n\n")]);
+    response = response.map(Script::ends);
+    let mut body = answer(layer, Request::default(), response)
+        .await
+        .into_body();
+    assert!(!body.is_end_stream());
+    assert_frames!(body, [Some("data: 1\n\n")]);
+    assert!(!body.is_end_stream());
+    assert_frames!(body, [END]);
+    assert!(body.is_end_stream());
+}
+
+/// A body that knows after its one frame that this was the last.
+struct Last(Option<Bytes>);
+
+impl Body for Last {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_frame_is_known_to_be_the_last() {
+    use tower::{Layer, ServiceExt, service_fn};
+
+    let service = service_fn(async |_: Request<()>| {
+        let response = http::Response::builder().header("content-type", "text/event-stream");
+        Ok::<_, std::convert::Infallible>(response.body(Last(Some("data: 1\n\n".into()))).unwrap())
+    });
+    let layer = KeepaliveLayer::new(IDLE);
+    let mut body = layer
+        .layer(service)
+        .oneshot(Request::default())
+        .await
+        .unwrap()
+        .into_body();
+    assert!(!body.is_end_stream());
+    assert_frames!(body, [Some("data: 1\n\n")]);
+    assert!(body.is_end_stream());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_size_of_a_filled_body_has_no_upper_bound() {
+    let layer = KeepaliveLayer::new(IDLE).grpc(|_| true);
+    let request = Request::post("/a/b").header("content-type", "application/grpc");
+    let mut response = grpc([]).map(Script::ends);
+    response.body_mut().lower = 10;
+    response.body_mut().upper = Some(20);
+    let mut body = answer(layer, request.body(()).unwrap(), response)
+        .await
+        .into_body();
+    let bounds = |hint: SizeHint| (hint.lower(), hint.upper());
+    assert_eq!(bounds(body.size_hint()), (10, None));
+    assert_frames!(body, [END]);
+    assert_eq!(bounds(body.size_hint()), (0, Some(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lower_bound_of_an_event_stream_leaves_out_a_mark_that_may_be_removed() {
+    let mut response = sse([data("\u{feff}data: 1\n\n")]);
+    response.body_mut().lower = 10;
+    let layer = KeepaliveLayer::new(IDLE);
+    let mut body = answer(layer.clone(), Request::default(), response.clone())
+        .await
+        .into_body();
+    assert_eq!(body.size_hint().lower(), 7);
+    assert_frames!(body, [Some("\u{feff}data: 1\n\n")]);
+    assert_eq!(body.size_hint().lower(), 10);
+    response.body_mut().lower = 0;
+    let body = answer(layer, Request::default(), response)
+        .await
+        .into_body();
+    assert_eq!(body.size_hint().lower(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_was_away_for_ten_idle_times_gets_one_keepalive() {
+    let mut body = fill([]).await;
+    poll_fn(|cx| {
+        assert!(Pin::new(&mut body).poll_frame(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    tokio::time::advance(10 * IDLE).await;
+    let start = Instant::now();
+    assert_frames!(body, [K]);
+    assert!(start.elapsed().is_zero());
+    assert_frames!(body, [K]);
+    assert_eq!(start.elapsed(), IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_order_mark_that_comes_first_stays() {
+    let mut body = fill([
+        data("\u{feff}"),
+        Step::Pending,
+        Step::Pending,
+        data("data: 1\n\n"),
+    ])
+    .await;
+    assert_frames!(body, [Some("\u{feff}"), K, Some("data: 1\n\n")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_order_mark_after_a_keepalive_is_removed() {
+    let mut body = fill([Step::Pending, Step::Pending, data("\u{feff}data: 1\n\n")]).await;
+    assert_frames!(body, [K, Some("data: 1\n\n"), K]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_order_mark_in_pieces_is_removed() {
+    let pieces = [
+        &b"\xEF"[..],
+        b"",
+        b"\xBB",
+        b"\xBFdata: 1\n\n",
+        "\u{feff}\n\n".as_bytes(),
+    ];
+    let steps = [Step::Pending, Step::Pending]
+        .into_iter()
+        .chain(pieces.map(data));
+    let mut body = fill(steps).await;
+    // A second mark is no mark.
+    assert_frames!(
+        body,
+        [K, Some(""), Some("data: 1\n\n"), Some("\u{feff}\n\n"), K]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chunk_that_is_a_byte_order_mark_is_removed() {
+    let mut body = fill([
+        Step::Pending,
+        Step::Pending,
+        data("\u{feff}"),
+        data("data: 1\n\n"),
+    ])
+    .await;
+    assert_frames!(body, [K, Some("data: 1\n\n"), K]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_begins_like_a_byte_order_mark_stays() {
+    for (first, second) in [
+        ("", "\u{fefe}\n\n"),
+        ("\u{fefe}\n", "\n"),
+        ("", "data: 1\n\n"),
+    ] {
+        let steps = [Step::Pending, Step::Pending, data(first), data(second)];
+        let mut body = fill(steps).await;
+        assert_frames!(body, [K, Some(first), Some(second), K]);
+    }
+    let pieces = [&b"\xEF"[..], b"\xBB", b"\xBE\n\n"];
+    let steps = [Step::Pending, Step::Pending]
+        .into_iter()
+        .chain(pieces.map(data));
+    let mut body = fill(steps).await;
+    assert_frames!(body, [K, Some("\u{fefe}\n\n"), K]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_order_mark_after_an_empty_chunk_and_no_keepalive_stays() {
+    let mut body = fill([data(""), data("\u{feff}data: 1\n\n")]).await;
+    assert_frames!(body, [Some(""), Some("\u{feff}data: 1\n\n"), K]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_like_a_byte_order_mark_stay_in_other_formats() {
+    let layer = KeepaliveLayer::new(IDLE).ndjson("\n");
+    let mut response = sse([Step::Pending, Step::Pending, data("\u{feff}\n")]);
+    response
+        .headers_mut()
+        .insert("content-type", "application/jsonl".parse().unwrap());
+    let mut body = answer(layer, Request::default(), response)
+        .await
+        .into_body();
+    assert_frames!(body, [Some("\n"), Some("\u{feff}\n")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chunk_is_not_copied() {
+    let chunk = Bytes::from(vec![b'x'; 1000]);
+    let mut body = fill([Step::Data(chunk.clone())]).await;
+    let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!((frame.as_ptr(), frame.len()), (chunk.as_ptr(), chunk.len()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_shows_what_it_holds() {
+    let shown = format!("{:?}", fill([data("data: 1\n\n")]).await);
+    assert!(
+        shown.contains("data: 1") && shown.contains("20s"),
+        "{shown}"
+    );
+}
+
+struct NotSend(Rc<()>, PhantomPinned);
+
+impl Body for NotSend {
+    type Data = Bytes;
+    type Error = ();
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+        _ = &self.0;
+        Poll::Ready(None)
+    }
+}
+
+assert_impl_all!(KeepaliveBody<Script>: Send, Sync, Unpin);
+assert_not_impl_any!(KeepaliveBody<NotSend>: Send, Sync, Unpin);
+assert_impl_all!(KeepaliveLayer: Clone, Send, Sync, Unpin);
+assert_impl_all!(KeepaliveService<()>: Clone, Send, Sync, Unpin);
+assert_not_impl_any!(KeepaliveService<NotSend>: Send, Sync, Unpin);
+assert_impl_all!(ResponseFuture<()>: Send, Sync, Unpin);
+assert_not_impl_any!(ResponseFuture<NotSend>: Send, Sync, Unpin);

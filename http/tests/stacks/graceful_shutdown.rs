@@ -1,0 +1,77 @@
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    Router,
+    response::sse::{Event, Sse},
+    routing::get,
+};
+use futures::{StreamExt, future, stream};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::support::{COMMENT, IDLE, Reader, VERSIONS, layer};
+
+/// Serves a silent stream, which ends at the shutdown if asked for.
+async fn serve(streams_end: bool) -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = oneshot::channel();
+    let (tell, told) = watch::channel(());
+    let events = async move || {
+        let mut told = told.clone();
+        let stop = async move {
+            let _stopped = told.changed().await;
+            if !streams_end {
+                future::pending().await
+            }
+        };
+        let silent = stream::pending::<Result<Event, Infallible>>();
+        Sse::new(silent.take_until(Box::pin(stop)))
+    };
+    let app = Router::new().route("/", get(events)).layer(layer());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let signal = async move {
+        let _stopped = stopped.await;
+        drop(tell);
+    };
+    let server = async {
+        axum::serve(listener, app)
+            .with_graceful_shutdown(signal)
+            .await
+            .unwrap()
+    };
+    (address, stop, tokio::spawn(server))
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_at_the_shutdown_lets_the_server_stop() {
+    for version in VERSIONS {
+        let (address, stop, server) = serve(true).await;
+        let mut reader = Reader::get(version, address).await;
+        reader.until(COMMENT, 3).await;
+        stop.send(()).unwrap();
+        reader.read_rest().await;
+        timeout(Duration::from_secs(60), server)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_goes_on_keeps_the_server_from_stopping() {
+    for version in VERSIONS {
+        let (address, stop, server) = serve(false).await;
+        let mut reader = Reader::get(version, address).await;
+        reader.until(COMMENT, 3).await;
+        stop.send(()).unwrap();
+        reader.until(COMMENT, 20).await;
+        assert!(!server.is_finished(), "{version:?}");
+        drop(reader);
+        // The client is gone, which the next keepalive finds out.
+        timeout(1000 * IDLE, server).await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,13 @@
+//! The layer in real servers, over real connections.
+
+mod axum_responses;
+mod backpressure;
+mod compression;
+mod graceful_shutdown;
+mod grpc_web;
+mod mcp;
+mod relay;
+mod support;
+mod timeouts;
+mod tonic_server;
+mod websocket;

@@ -1,0 +1,185 @@
+use std::{net::SocketAddr, process::Stdio};
+
+use futures::TryStreamExt;
+use stream_keepalive_http::KeepaliveLayer;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpListener,
+    process::Command,
+    time::timeout,
+};
+use tonic::{
+    Streaming,
+    codec::CompressionEncoding,
+    transport::{Channel, Endpoint, Server, server::TcpIncoming},
+};
+use tonic_health::{
+    ServingStatus as Serving,
+    pb::{
+        HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+        health_client::HealthClient,
+    },
+    server::{HealthReporter, health_reporter},
+};
+
+use crate::support::{IDLE, layer};
+
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+fn filling() -> KeepaliveLayer {
+    layer().grpc(|path| path == WATCH)
+}
+
+/// The health service, whose stream is silent until a status changes.
+async fn serve(layer: Option<KeepaliveLayer>) -> (SocketAddr, HealthReporter) {
+    let (reporter, health) = health_reporter();
+    let health = health
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    tokio::spawn(async {
+        let server = match layer {
+            Some(layer) => {
+                let server = Server::builder().layer(layer).add_service(health);
+                server.serve_with_incoming(incoming).await
+            }
+            None => {
+                Server::builder()
+                    .add_service(health)
+                    .serve_with_incoming(incoming)
+                    .await
+            }
+        };
+        server.unwrap();
+    });
+    (address, reporter)
+}
+
+async fn connect(server: SocketAddr) -> HealthClient<Channel> {
+    let endpoint = Endpoint::try_from(format!("http://{server}")).unwrap();
+    HealthClient::new(endpoint.connect().await.unwrap())
+}
+
+async fn watch(server: SocketAddr, gzip: bool) -> Streaming<HealthCheckResponse> {
+    let mut client = connect(server).await;
+    if gzip {
+        client = client
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
+    }
+    let response = client.watch(HealthCheckRequest::default()).await.unwrap();
+    let encoding = response
+        .metadata()
+        .get("grpc-encoding")
+        .map(|encoding| encoding.to_str().unwrap());
+    assert_eq!(encoding, gzip.then_some("gzip"));
+    response.into_inner()
+}
+
+async fn next(statuses: &mut Streaming<HealthCheckResponse>) -> ServingStatus {
+    statuses.try_next().await.unwrap().expect("no end").status()
+}
+
+#[tokio::test]
+async fn a_call_is_kept_alive_with_empty_messages() {
+    for gzip in [false, true] {
+        let (server, reporter) = serve(Some(filling())).await;
+        let mut statuses = watch(server, gzip).await;
+        assert_eq!(next(&mut statuses).await, ServingStatus::Serving);
+        for _ in 0..5 {
+            assert_eq!(next(&mut statuses).await, ServingStatus::Unknown);
+        }
+        reporter.set_service_status("", Serving::NotServing).await;
+        let status = loop {
+            match next(&mut statuses).await {
+                ServingStatus::Unknown => {}
+                status => break status,
+            }
+        };
+        assert_eq!(status, ServingStatus::NotServing);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_accepted_is_silent() {
+    for layer in [
+        None,
+        Some(layer()),
+        Some(layer().grpc(|path| path != WATCH)),
+    ] {
+        let (server, reporter) = serve(layer).await;
+        let mut statuses = watch(server, false).await;
+        assert_eq!(next(&mut statuses).await, ServingStatus::Serving);
+        assert!(timeout(10 * IDLE, statuses.try_next()).await.is_err());
+        reporter.set_service_status("", Serving::NotServing).await;
+        assert_eq!(next(&mut statuses).await, ServingStatus::NotServing);
+    }
+}
+
+#[tokio::test]
+async fn a_unary_call_beside_it_is_what_it_was() {
+    let (server, _reporter) = serve(Some(filling().immediate())).await;
+    let mut client = connect(server).await;
+    let response = client
+        .check(HealthCheckRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(response.status(), ServingStatus::Serving);
+    let unknown = HealthCheckRequest {
+        service: "unknown".to_owned(),
+    };
+    let status = client.check(unknown).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_call_that_fails_at_once_is_what_it_was() {
+    let (server, _reporter) = serve(Some(filling().immediate())).await;
+    let mut client = connect(server).await;
+    let unknown = HealthCheckRequest {
+        service: "unknown".to_owned(),
+    };
+    // tonic-health answers with a stream for a service that it does not know, or with an error.
+    match client.watch(unknown).await {
+        Ok(response) => assert_eq!(
+            next(&mut response.into_inner()).await,
+            ServingStatus::ServiceUnknown
+        ),
+        Err(status) => assert_eq!(status.code(), tonic::Code::NotFound),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Python with grpcio: `pip install grpcio`"]
+async fn the_python_client_reads_empty_messages() {
+    let (server, reporter) = serve(Some(filling())).await;
+    let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
+    let mut client = Command::new(python)
+        .args([
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stacks/watch.py"),
+            &server.to_string(),
+        ])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut messages = BufReader::new(client.stdout.take().unwrap()).lines();
+    let mut next = async || messages.next_line().await.unwrap().expect("no end");
+
+    // Field 1 of the message is the status: 1 is SERVING, 2 is NOT_SERVING.
+    assert_eq!(next().await, "0801");
+    for _ in 0..5 {
+        assert_eq!(next().await, "");
+    }
+    reporter.set_service_status("", Serving::NotServing).await;
+    let status = loop {
+        let message = next().await;
+        if !message.is_empty() {
+            break message;
+        }
+    };
+    assert_eq!(status, "0802");
+}

@@ -1,0 +1,455 @@
+//! Timers that share a queue: what a timer of one's own does not have to fear.
+
+use std::{
+    fmt::Debug,
+    future::{Future, poll_fn, ready},
+    panic::{RefUnwindSafe, UnwindSafe},
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread,
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, poll, stream};
+use static_assertions::assert_impl_all;
+use stream_keepalive::{Keepalive, Repeat, SharedTimer, SharedTimers, Timer};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::{JoinSet, consume_budget, yield_now},
+    time::{Instant, advance, timeout},
+};
+
+use crate::{KEEPALIVE, support::panics::panic_of};
+
+assert_impl_all!(SharedTimers: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, Debug, Default);
+assert_impl_all!(SharedTimer: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
+
+const IDLE: Duration = Duration::from_millis(20);
+
+/// Far more than a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn paused() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap()
+}
+
+fn beats(timers: &SharedTimers) -> impl Stream<Item = &'static str> + Unpin + use<> {
+    Keepalive::new(stream::pending(), IDLE, Repeat(KEEPALIVE)).with_timer(timers.timer())
+}
+
+#[test]
+fn a_stream_that_has_panicked_for_want_of_a_runtime_goes_on_in_one() {
+    let mut events = beats(&SharedTimers::new());
+    let panic = panic_of(|| futures::executor::block_on(events.next()));
+    assert!(panic.message.starts_with("stream-keepalive: "), "{panic:?}");
+    assert!(panic.message.contains("Tokio runtime"), "{panic:?}");
+    paused().block_on(async {
+        let next = timeout(PATIENCE, events.next()).await;
+        assert_eq!(next, Ok(Some(KEEPALIVE)));
+    });
+}
+
+#[test]
+fn a_stream_that_has_panicked_for_want_of_a_runtime_does_not_stand_before_others() {
+    let timers = SharedTimers::new();
+    let mut events = beats(&timers);
+    panic_of(|| futures::executor::block_on(events.next()));
+    paused().block_on(async {
+        let next = timeout(PATIENCE, beats(&timers).next()).await;
+        assert_eq!(next, Ok(Some(KEEPALIVE)));
+    });
+}
+
+#[test]
+fn a_stream_that_has_panicked_for_want_of_the_time_driver_goes_on_elsewhere() {
+    let mut events = beats(&SharedTimers::new());
+    let without_time = Builder::new_current_thread().build().unwrap();
+    let panic = panic_of(|| without_time.block_on(events.next()));
+    assert!(panic.message.contains("enable_time"), "{panic:?}");
+    paused().block_on(async {
+        let next = timeout(PATIENCE, events.next()).await;
+        assert_eq!(next, Ok(Some(KEEPALIVE)));
+    });
+}
+
+#[test]
+fn a_timer_that_is_first_polled_after_its_time_expires_at_once_if_the_alarm_has_rested() {
+    paused().block_on(async {
+        let mut timer = SharedTimers::new().timer();
+        timer.arm(IDLE);
+        advance(2 * IDLE).await;
+        let start = Instant::now();
+        let expired = poll_fn(|cx| timer.poll_expired(cx));
+        assert_eq!(timeout(PATIENCE, expired).await, Ok(()));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn a_task_that_has_spent_its_budget_sets_the_alarm_all_the_same() {
+    let runtimes = [Builder::new_current_thread(), Builder::new_multi_thread()];
+    for mut builder in runtimes {
+        let runtime = builder.enable_time().build().unwrap();
+        let next = runtime.block_on(async {
+            let mut timer = SharedTimers::new().timer();
+            timer.arm(IDLE);
+            let spent = poll_fn(move |cx| {
+                while pin!(consume_budget()).poll(cx).is_ready() {}
+                timer.poll_expired(cx)
+            });
+            timeout(PATIENCE, spent).await
+        });
+        assert_eq!(next, Ok(()));
+    }
+}
+
+#[test]
+fn streams_that_come_and_go_do_not_take_the_place_of_others() {
+    paused().block_on(async {
+        let timers = SharedTimers::new();
+        let woken = Arc::new(AtomicUsize::new(0));
+        let waiting = || {
+            let mut timer = timers.timer();
+            timer.arm(IDLE);
+            let woken = woken.clone();
+            let waker = Does::waker(move || {
+                woken.fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(is_pending(&mut timer, &waker));
+            timer
+        };
+        let mut stay: Vec<_> = (0..5).map(|_| waiting()).collect();
+        for gone in [1, 0, 2] {
+            drop(stay.remove(gone));
+        }
+        stay.extend((0..4).map(|_| waiting()));
+        drop(stay.remove(3));
+        stay.push(waiting());
+        advance(IDLE).await;
+        assert_eq!(woken.load(Ordering::Relaxed), stay.len());
+    });
+}
+
+#[test]
+fn of_two_streams_in_one_task_one_that_goes_leaves_the_other_in_the_queue() {
+    paused().block_on(async {
+        let timers = SharedTimers::new();
+        let (mut goes, mut stays) = (beats(&timers), beats(&timers));
+        assert_eq!(poll!(goes.next()), Poll::Pending);
+        assert_eq!(poll!(stays.next()), Poll::Pending);
+        drop(goes);
+        let next = timeout(PATIENCE, stays.next()).await;
+        assert_eq!(next, Ok(Some(KEEPALIVE)));
+    });
+}
+
+#[test]
+fn a_stream_that_comes_before_all_others_need_not_wait_for_them() {
+    paused().block_on(async {
+        let timers = SharedTimers::new();
+        let mut hour = timers.timer();
+        hour.arm(Duration::from_secs(3600));
+        assert_eq!(poll!(poll_fn(|cx| hour.poll_expired(cx))), Poll::Pending);
+        let start = Instant::now();
+        beats(&timers).next().await;
+        assert!(start.elapsed() < 2 * IDLE);
+    });
+}
+
+#[test]
+fn no_timer_expires_early_by_a_fraction_of_a_tick() {
+    paused().block_on(async {
+        let mut timer = SharedTimers::new().timer();
+        timer.arm(IDLE + Duration::from_nanos(1));
+        assert!(is_pending(&mut timer, Waker::noop()));
+        advance(IDLE).await;
+        assert!(is_pending(&mut timer, Waker::noop()));
+        advance(Duration::from_millis(1)).await;
+        assert!(!is_pending(&mut timer, Waker::noop()));
+    });
+}
+
+#[test]
+fn streams_that_are_due_soon_after_others_are_woken_together() {
+    let woken_at = paused().block_on(async {
+        let timers = SharedTimers::new();
+        let start = Instant::now();
+        let mut streams = JoinSet::new();
+        for due in 20..30 {
+            let mut timer = timers.timer();
+            timer.arm(Duration::from_millis(due));
+            streams.spawn(async move {
+                poll_fn(|cx| timer.poll_expired(cx)).await;
+                start.elapsed().as_millis()
+            });
+        }
+        streams.join_all().await
+    });
+    assert_eq!(woken_at, [20, 23, 23, 23, 26, 26, 26, 29, 29, 29]);
+}
+
+#[test]
+fn an_alarm_that_is_too_late_as_it_is_moved_is_heard() {
+    let case = async {
+        let timers = SharedTimers::new();
+        let (mut hour, mut soon) = (timers.timer(), timers.timer());
+        hour.arm(Duration::from_secs(3600));
+        assert_eq!(poll!(poll_fn(|cx| hour.poll_expired(cx))), Poll::Pending);
+        soon.arm(IDLE);
+        advance(2 * IDLE).await;
+        let start = Instant::now();
+        poll_fn(|cx| soon.poll_expired(cx)).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    };
+    ends(|| paused().block_on(case));
+}
+
+#[test]
+fn a_waker_that_panics_leaves_the_others_of_its_queue_well() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("the waker panics");
+        }
+    }
+    paused().block_on(async {
+        let timers = SharedTimers::new();
+        let mut before = beats(&timers);
+        let panics = Waker::from(Arc::new(Panics));
+        assert_eq!(
+            before.poll_next_unpin(&mut Context::from_waker(&panics)),
+            Poll::Pending
+        );
+        let mut after = beats(&timers);
+        for _ in 0..3 {
+            let next = timeout(PATIENCE, after.next()).await;
+            assert_eq!(next, Ok(Some(KEEPALIVE)));
+        }
+    });
+}
+
+/// A task that does something when it is woken, and when its waker is dropped.
+struct Does<F: FnOnce() + Send>(Mutex<Option<F>>);
+
+impl<F: FnOnce() + Send + 'static> Does<F> {
+    fn waker(action: F) -> Waker {
+        Waker::from(Arc::new(Self(Mutex::new(Some(action)))))
+    }
+}
+
+impl<F: FnOnce() + Send + 'static> Wake for Does<F> {
+    fn wake(self: Arc<Self>) {
+        let action = self.0.lock().unwrap().take();
+        if let Some(action) = action {
+            action();
+        }
+    }
+}
+
+fn is_pending(timer: &mut SharedTimer, waker: &Waker) -> bool {
+    timer
+        .poll_expired(&mut Context::from_waker(waker))
+        .is_pending()
+}
+
+#[test]
+fn timers_may_be_dropped_by_a_task_that_is_woken() {
+    let case = async {
+        let timers = SharedTimers::new();
+        let start = Instant::now();
+        // Of the same tick, of a later one, and of one that comes together with the first.
+        let dropped = [IDLE, 2 * IDLE, IDLE + Duration::from_millis(1)];
+        let dropped = dropped.map(|due| {
+            let mut timer = timers.timer();
+            timer.arm(due);
+            assert!(is_pending(&mut timer, Waker::noop()));
+            timer
+        });
+        let mut first = timers.timer();
+        first.arm(IDLE);
+        assert!(is_pending(&mut first, &Does::waker(|| drop(dropped))));
+
+        let mut last = timers.timer();
+        last.arm(3 * IDLE);
+        poll_fn(|cx| last.poll_expired(cx)).await;
+        assert_eq!(start.elapsed(), 3 * IDLE);
+    };
+    ends(|| paused().block_on(case));
+}
+
+#[test]
+fn a_waker_that_is_dropped_in_the_queue_may_drop_timers_of_the_queue() {
+    let case = async {
+        let timers = SharedTimers::new();
+        let holds_a_timer = || {
+            let mut held = timers.timer();
+            held.arm(IDLE);
+            assert!(is_pending(&mut held, Waker::noop()));
+            Does::waker(|| drop(held))
+        };
+        let mut leaves = timers.timer();
+        leaves.arm(IDLE);
+        assert!(is_pending(&mut leaves, &holds_a_timer()));
+        assert!(is_pending(&mut leaves, &holds_a_timer())); // replaces the first waker
+        drop(leaves);
+        beats(&timers).next().await;
+    };
+    ends(|| paused().block_on(case));
+}
+
+#[test]
+fn a_timer_that_moves_to_another_task_wakes_only_that_one() {
+    paused().block_on(async {
+        let mut timer = SharedTimers::new().timer();
+        timer.arm(IDLE);
+        let before = Does::waker(|| panic!("the task before is woken"));
+        assert!(is_pending(&mut timer, &before));
+        let (sender, woken) = mpsc::channel();
+        let now = Does::waker(move || sender.send(()).unwrap());
+        assert!(is_pending(&mut timer, &now));
+        advance(IDLE).await;
+        assert_eq!(woken.try_recv(), Ok(()));
+    });
+}
+
+#[test]
+fn timers_that_outlive_their_runtime_panic_when_polled_and_may_be_dropped() {
+    let timers = SharedTimers::new();
+    let runtime = paused();
+    let waiting = [1, 1, 2, 3].map(|periods| {
+        let mut timer = timers.timer();
+        runtime.block_on(async {
+            timer.arm(periods * IDLE);
+            assert!(is_pending(&mut timer, Waker::noop()));
+        });
+        timer
+    });
+    drop(runtime);
+    // The queue finds out when its alarm fires or is set.
+    let mut first = timers.timer();
+    first.arm(Duration::from_nanos(1));
+    for mut timer in waiting.into_iter().chain([first]) {
+        let panic = panic_of(|| is_pending(&mut timer, Waker::noop()));
+        assert!(panic.message.starts_with("stream-keepalive: "), "{panic:?}");
+        assert!(panic.message.contains("shut down"), "{panic:?}");
+        drop(timer);
+    }
+    timers.timer().arm(IDLE);
+}
+
+#[test]
+fn streams_that_are_due_together_leave_without_a_search() {
+    // In no time. With a search for each of them, it takes a quarter of an hour.
+    ends(|| {
+        paused().block_on(async {
+            let timers = SharedTimers::new();
+            let streams = (0..200_000).map(|_| {
+                let mut stream = beats(&timers);
+                let waker = Does::waker(|| {});
+                let mut cx = Context::from_waker(&waker);
+                assert!(stream.poll_next_unpin(&mut cx).is_pending());
+                stream
+            });
+            let mut from_the_start: Vec<_> = streams.collect();
+            let mut from_the_end = from_the_start.split_off(100_000);
+            while let Some(last) = from_the_end.pop() {
+                drop(last);
+            }
+            drop(from_the_start);
+        });
+    });
+}
+
+#[test]
+fn shared_timers_can_be_printed() {
+    let timers = SharedTimers::default();
+    assert_eq!(format!("{timers:?}"), "SharedTimers { .. }");
+    assert_eq!(format!("{:?}", timers.timer()), "SharedTimer { .. }");
+}
+
+/// Does it on another thread, since a lock that is never let go would hold up the test too.
+fn ends(what: impl FnOnce() + Send + 'static) {
+    let (sender, done) = mpsc::channel();
+    thread::spawn(move || {
+        what();
+        sender.send(())
+    });
+    assert_eq!(done.recv_timeout(3 * PATIENCE), Ok(()));
+}
+
+mod in_real_time {
+    use super::*;
+
+    /// Lets streams live on four threads, in real time, to their end.
+    fn in_parallel(streams: impl Future<Output = JoinSet<()>> + Send + 'static) {
+        ends(|| {
+            let mut builder = Builder::new_multi_thread();
+            let runtime = builder.worker_threads(4).enable_time().build().unwrap();
+            runtime.block_on(async { streams.await.join_all().await });
+        });
+    }
+
+    #[test]
+    fn an_alarm_that_rings_while_it_is_set_is_heard() {
+        // Each silence has a queue of its own, whose alarm has not rung and need not rest.
+        in_parallel(async {
+            let tasks = (0..1000).map(|micros| async move {
+                for _ in 0..2000 {
+                    let mut timer = SharedTimers::new().timer();
+                    timer.arm(Duration::from_micros(200 + micros));
+                    poll_fn(|cx| timer.poll_expired(cx)).await;
+                }
+            });
+            tasks.collect()
+        });
+    }
+
+    #[test]
+    fn an_alarm_that_rings_is_heard_while_others_come_with_longer_intervals() {
+        in_parallel(async {
+            let mut streams = JoinSet::new();
+            for _ in 0..100 {
+                let timers = SharedTimers::new();
+                let idle = Duration::from_millis(1);
+                let beats =
+                    Keepalive::new(stream::pending(), idle, Repeat(())).with_timer(timers.timer());
+                let beats = streams.spawn(beats.take(1000).for_each(|()| ready(())));
+                streams.spawn(async move {
+                    while !beats.is_finished() {
+                        let mut timer = timers.timer();
+                        timer.arm(Duration::from_secs(3600));
+                        assert_eq!(poll!(poll_fn(|cx| timer.poll_expired(cx))), Poll::Pending);
+                        yield_now().await;
+                    }
+                });
+            }
+            streams
+        });
+    }
+
+    #[test]
+    fn of_a_thousand_streams_with_other_intervals_none_is_forgotten_and_none_is_early() {
+        in_parallel(async {
+            let timers = SharedTimers::new();
+            let streams = (0..1000).map(|stream| {
+                let idle = Duration::from_micros(500 + 17 * (stream % 300));
+                let silent = stream::pending();
+                let mut beats = Keepalive::new(silent, idle, Repeat(())).with_timer(timers.timer());
+                async move {
+                    for _ in 0..30 {
+                        let asked = Instant::now();
+                        beats.next().await;
+                        assert!(asked.elapsed() >= idle);
+                    }
+                }
+            });
+            streams.collect()
+        });
+    }
+}
