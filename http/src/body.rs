@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use futures_core::{FusedStream, Stream};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use stream_keepalive::{Fill, Keepalive};
+use stream_keepalive::{Fill, Keepalive, SharedTimer, Timer, TokioTimer};
 
 use crate::framing::{BYTE_ORDER_MARK, Grpc, Lines, Sse};
 
@@ -44,7 +44,7 @@ pin_project! {
         B: Body<Data = Bytes>,
     {
         Unfilled { #[pin] body: B },
-        Filled { #[pin] frames: Keepalive<Frames<B>, Filler> },
+        Filled { #[pin] frames: Keepalive<Frames<B>, Filler, IdleTimer> },
     }
 }
 
@@ -55,8 +55,14 @@ impl<B: Body<Data = Bytes>> KeepaliveBody<B> {
         }
     }
 
-    pub(crate) fn filled(body: B, idle: Duration, filler: Filler, immediate: bool) -> Self {
-        let frames = Keepalive::new(Frames::new(body, &filler), idle, filler);
+    pub(crate) fn filled(
+        body: B,
+        idle: Duration,
+        filler: Filler,
+        timer: IdleTimer,
+        immediate: bool,
+    ) -> Self {
+        let frames = Keepalive::new(Frames::new(body, &filler), idle, filler).with_timer(timer);
         let frames = if immediate {
             frames.immediate()
         } else {
@@ -149,6 +155,40 @@ impl<E> Fill<Result<Frame<Bytes>, E>> for Filler {
             Self::Sse(sse) => Fill::<Result<Frame<Bytes>, E>>::ready(sse),
             Self::Lines(lines) => Fill::<Result<Frame<Bytes>, E>>::ready(lines),
             Self::Grpc(grpc) => Fill::<Result<Frame<Bytes>, E>>::ready(grpc),
+        }
+    }
+}
+
+/// The timer of a body: its own, or one of many that share a queue.
+#[derive(Debug)]
+pub(crate) enum IdleTimer {
+    Own(TokioTimer),
+    Shared(SharedTimer),
+}
+
+impl Timer for IdleTimer {
+    #[inline]
+    #[track_caller]
+    fn arm(&mut self, after: Duration) {
+        match self {
+            Self::Own(timer) => timer.arm(after),
+            Self::Shared(timer) => timer.arm(after),
+        }
+    }
+
+    #[inline]
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Own(timer) => timer.poll_expired(cx),
+            Self::Shared(timer) => timer.poll_expired(cx),
+        }
+    }
+
+    #[inline]
+    fn has_budget(&self) -> bool {
+        match self {
+            Self::Own(timer) => timer.has_budget(),
+            Self::Shared(timer) => timer.has_budget(),
         }
     }
 }

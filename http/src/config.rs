@@ -8,10 +8,11 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body::Body;
+use stream_keepalive::{SharedTimers, TokioTimer};
 
 use crate::{
     KeepaliveBody,
-    body::Filler,
+    body::{Filler, IdleTimer},
     framing::{Grpc, Lines, Sse},
 };
 
@@ -22,6 +23,16 @@ pub(crate) struct Config {
     pub(crate) sse: Sse,
     pub(crate) lines: Option<Lines>,
     pub(crate) grpc: Option<Paths>,
+    pub(crate) timers: Option<SharedTimers>,
+}
+
+impl Config {
+    fn timer(&self) -> IdleTimer {
+        match &self.timers {
+            Some(timers) => IdleTimer::Shared(timers.timer()),
+            None => IdleTimer::Own(TokioTimer::new()),
+        }
+    }
 }
 
 /// Says which gRPC calls are filled.
@@ -73,7 +84,8 @@ impl Plan {
                 };
                 response.map(|body| match filler {
                     Some(filler) => {
-                        KeepaliveBody::filled(body, config.idle, filler, config.immediate)
+                        let timer = config.timer();
+                        KeepaliveBody::filled(body, config.idle, filler, timer, config.immediate)
                     }
                     None => KeepaliveBody::unfilled(body),
                 })

@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use stream_keepalive::SharedTimers;
 use tower_layer::Layer;
 
 use crate::{
@@ -74,6 +75,7 @@ impl KeepaliveLayer {
                 sse: Sse::comment(),
                 lines: None,
                 grpc: None,
+                timers: None,
             }),
         }
     }
@@ -158,6 +160,25 @@ impl KeepaliveLayer {
     /// ```
     pub fn immediate(self) -> Self {
         self.with(|config| config.immediate = true)
+    }
+
+    /// Takes the timers of all bodies from `timers`.
+    ///
+    /// Use it in a server that holds many idle responses open: a timer that is shared costs less CPU
+    /// per keepalive. See [`SharedTimers`] for when it pays.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use stream_keepalive::SharedTimers;
+    /// use stream_keepalive_http::KeepaliveLayer;
+    ///
+    /// let timers = SharedTimers::new(); // one for each runtime
+    /// let layer = KeepaliveLayer::new(Duration::from_secs(20)).timers(timers);
+    /// ```
+    pub fn timers(self, timers: SharedTimers) -> Self {
+        self.with(|config| config.timers = Some(timers))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {

@@ -1,12 +1,15 @@
 use std::{future::poll_fn, marker::PhantomPinned, pin::Pin, rc::Rc, task::Poll};
 
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
 use http::Request;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, StreamBody};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
+use stream_keepalive::SharedTimers;
 use stream_keepalive_http::{KeepaliveBody, KeepaliveLayer, KeepaliveService, ResponseFuture};
 use tokio::time::Instant;
+use tower::{Layer, ServiceExt, service_fn};
 
 use super::{
     COMMENT, IDLE, answer, assert_frames, fill, grpc, next,
@@ -35,6 +38,52 @@ async fn a_keepalive_comes_after_the_idle_time() {
     let start = Instant::now();
     assert_frames!(body, [K, K, K]);
     assert_eq!(start.elapsed(), 3 * IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_share_their_timers_are_filled_too() {
+    let layer = KeepaliveLayer::new(IDLE).timers(SharedTimers::new());
+    let start = Instant::now();
+    for _ in 0..2 {
+        let steps = [data("data: 1\n\n")];
+        let response = answer(layer.clone(), Request::default(), sse(steps)).await;
+        let mut body = response.into_body();
+        assert_frames!(body, [Some("data: 1\n\n"), K, K]);
+        let shown = format!("{layer:?}");
+        assert!(shown.contains("SharedTimers"), "{shown}");
+    }
+    let elapsed = start.elapsed();
+    assert!(
+        elapsed >= 4 * IDLE && elapsed < 4 * IDLE + IDLE / 10,
+        "{elapsed:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_waits_wins_over_a_keepalive_when_the_budget_is_spent() {
+    for layer in [
+        KeepaliveLayer::new(IDLE),
+        KeepaliveLayer::new(IDLE).timers(SharedTimers::new()),
+    ] {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let frames = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let frames = frames.map(|data: Bytes| Ok::<_, &'static str>(Frame::data(data)));
+        let response = sse([]).map(|_| StreamBody::new(frames));
+        let mut response = Some(response);
+        let service = service_fn(move |_: Request<()>| {
+            std::future::ready(Ok::<_, std::convert::Infallible>(response.take().unwrap()))
+        });
+        let response = layer.layer(service).oneshot(Request::default()).await;
+        let mut body = response.unwrap().into_body();
+
+        assert!(body.frame().now_or_never().is_none());
+        tokio::time::advance(3 * IDLE).await;
+        sender.try_send("data: 1\n\n".into()).unwrap();
+        while tokio::task::coop::has_budget_remaining() {
+            let _spent = tokio::task::coop::consume_budget().now_or_never();
+        }
+        assert_frames!(body, [Some("data: 1\n\n"), K]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,8 +182,6 @@ impl Body for Last {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_frame_is_known_to_be_the_last() {
-    use tower::{Layer, ServiceExt, service_fn};
-
     let service = service_fn(async |_: Request<()>| {
         let response = http::Response::builder().header("content-type", "text/event-stream");
         Ok::<_, std::convert::Infallible>(response.body(Last(Some("data: 1\n\n".into()))).unwrap())

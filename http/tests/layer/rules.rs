@@ -387,3 +387,11 @@ fn layer_and_service_show_their_settings() {
     }
     assert!(format!("{:?}", layer.layer("inner")).contains("inner"));
 }
+
+#[test]
+fn a_future_shows_its_name() {
+    let mut service = layer().layer(service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(sse([]))
+    }));
+    assert!(format!("{:?}", service.call(Request::default())).starts_with("ResponseFuture"));
+}

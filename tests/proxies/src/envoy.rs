@@ -2,9 +2,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use anyhow::Result;
+
 use crate::{
     client::Protocol,
-    proxy::{Config, Proxy},
+    proxy::{Config, Proxy, RunningProxy},
     scenario::{Expected, Scenario},
 };
 
@@ -37,6 +39,11 @@ pub static ENVOY: Proxy = Proxy {
         },
     ],
 };
+
+/// Starts Envoy, which resets a stream that is idle for `timeout`.
+pub async fn start(server: SocketAddr, timeout: Duration) -> Result<RunningProxy> {
+    ENVOY.start(config(server, timeout, Duration::ZERO)).await
+}
 
 /// It resets a stream that is idle for `idle`, or that takes longer than `whole` altogether; zero
 /// turns either off.
