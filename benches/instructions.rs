@@ -36,7 +36,7 @@ fn runtime() -> &'static Runtime {
     Box::leak(Box::new(runtime.expect("a runtime can be built")))
 }
 
-/// The round of a load over `Keepalive`, with the first silence behind it.
+/// The round of a load over `Keepalive`, which has gone idle once.
 fn load(name: &str) -> (EnterGuard<'static>, loads::Round) {
     let guard = runtime().enter();
     let load = loads::all().into_iter().find(|load| load.name == name);
@@ -61,9 +61,8 @@ fn items((guard, mut round): (EnterGuard<'static>, loads::Round)) -> EnterGuard<
 #[bench::hundred(setup = runtime, config = at_most(KEEPALIVES))]
 fn keepalives(runtime: &'static Runtime) {
     runtime.block_on(async {
-        let silent = stream::pending::<u64>().keepalive(Duration::from_secs(20), 0);
-        silent
-            .take(100)
+        let idle = stream::pending::<u64>().keepalive(Duration::from_secs(20), 0);
+        idle.take(100)
             .for_each(|item| async move { _ = black_box(item) })
             .await;
     });

@@ -34,37 +34,37 @@ pub trait Measurement {
 
 impl Contender {
     pub async fn measure<M: Measurement>(self, measurement: M) -> M::Output {
-        let silent = stream::pending::<Item>;
+        let inner = stream::pending::<Item>;
         match self {
             Self::Keepalive => {
                 measurement
-                    .run(move |idle| silent().keepalive(idle, 0))
+                    .run(move |idle| inner().keepalive(idle, 0))
                     .await
             }
             Self::SharedTimer => {
                 let timers = SharedTimers::new();
                 measurement
-                    .run(move |idle| silent().keepalive(idle, 0).with_timer(timers.timer()))
+                    .run(move |idle| inner().keepalive(idle, 0).with_timer(timers.timer()))
                     .await
             }
             Self::Rearm => {
                 measurement
-                    .run(move |idle| adapters::rearm(silent(), idle, 0))
+                    .run(move |idle| adapters::rearm(inner(), idle, 0))
                     .await
             }
             Self::TimeoutRepeating => {
                 measurement
-                    .run(move |idle| adapters::timeout_repeating(silent(), idle, 0))
+                    .run(move |idle| adapters::timeout_repeating(inner(), idle, 0))
                     .await
             }
             Self::Select => {
                 measurement
-                    .run(move |idle| adapters::select(silent(), idle, 0))
+                    .run(move |idle| adapters::select(inner(), idle, 0))
                     .await
             }
             Self::HeartbeatStream => {
                 measurement
-                    .run(move |idle| adapters::heartbeat_stream(silent(), idle, 0))
+                    .run(move |idle| adapters::heartbeat_stream(inner(), idle, 0))
                     .await
             }
         }

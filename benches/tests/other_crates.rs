@@ -181,7 +181,7 @@ async fn the_longest_duration_never_fires_and_panics_in_axum() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_a_sign_of_life_but_not_to_axum() {
+async fn an_error_is_activity_but_not_to_axum() {
     let failing = || stream::once(sleep(IDLE * 3 / 4).map(|()| failure())).chain(stream::pending());
     let start = Instant::now();
     let mut ours = Box::pin(failing().keepalive_with(IDLE, event));

@@ -153,7 +153,7 @@ async fn a_call_that_fails_at_once_is_what_it_was() {
 }
 
 #[tokio::test]
-#[ignore = "needs a Python with grpcio: `pip install grpcio`"]
+#[ignore = "needs grpcio: run scripts/install"]
 async fn the_python_client_reads_empty_messages() {
     let (server, reporter) = serve(Some(filling())).await;
     let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());

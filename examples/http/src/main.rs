@@ -1,9 +1,8 @@
 //! A server whose streaming responses are kept alive by one layer.
 //!
-//! `cargo run -p http-server` prints how to look at them. Pass another address to listen on as the
-//! argument.
+//! `cargo run -p http-server` prints how to look at them.
 
-use std::{convert::Infallible, env, io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, process::ExitCode, time::Duration};
 
 use axum::{
     Router,
@@ -16,27 +15,39 @@ use axum::{
     },
     routing::get,
 };
+use clap::Parser;
 use futures::{Stream, StreamExt, stream};
 use reqwest::Client;
 use stream_keepalive_http::KeepaliveLayer;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::time::sleep;
 
 /// Short, so that there is something to see. Behind a proxy, take half of its timeout at most.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long the streams have nothing to say.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// Serves streams that pause for five seconds, with and without a layer that keeps them alive.
+#[derive(Parser)]
+#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:3000")))]
+struct Args {
+    #[command(flatten)]
+    listen: cli::Listen,
+}
+
 #[tokio::main]
-async fn main() -> io::Result<()> {
-    let address = env::args().nth(1).unwrap_or("127.0.0.1:3000".to_owned());
-    let listener = TcpListener::bind(address).await?;
+async fn main() -> ExitCode {
+    cli::exit_code(run(cli::parse()).await)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let listener = args.listen.bind().await?;
     let address = listener.local_addr()?;
-    println!("listening on {address}; try:");
+    println!("try:");
     println!("  curl -N http://{address}/events        # server-sent events");
     println!("  curl -N http://{address}/lines         # lines of JSON");
     println!("  curl -N http://{address}/relay         # an upstream that stalls inside an event");
     println!("  curl -N http://{address}/plain/events  # without the layer, also lines and relay");
-    axum::serve(listener, app(address)).await
+    Ok(axum::serve(listener, app(address)).await?)
 }
 
 fn app(address: SocketAddr) -> Router {

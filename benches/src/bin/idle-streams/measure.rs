@@ -91,7 +91,7 @@ impl Measurement for MeasureCost {
         let plan = self.0;
         let before = resident()?;
         open(plan, idle_stream, |stream, _| count(stream)).await?;
-        sleep(plan.idle).await; // every stream has had its first silence, and what that allocates
+        sleep(plan.idle).await; // every stream has gone idle once, and has allocated what that takes
         let bytes = resident()?.saturating_sub(before);
 
         let (sent, cpu, start) = (sent(), cpu::time()?, Instant::now());
@@ -125,7 +125,7 @@ impl Measurement for MeasureLateness {
             time(stream, idle, start)
         })
         .await?;
-        // And one more: the first silence of each stream goes unmeasured.
+        // And one more: the first idle time of each stream goes unmeasured.
         sleep(plan.idle * (plan.periods + 1)).await;
 
         let mut all = Tally::new();
