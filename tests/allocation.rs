@@ -204,6 +204,24 @@ async fn an_idle_stream_on_a_shared_timer_takes_16_bytes_of_the_heap_and_a_busy_
     assert!(-last_gone.bytes_current >= STREAMS * 16, "{last_gone:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_busy_stream_on_a_shared_timer_stays_in_the_queue() {
+    let timers = SharedTimers::new();
+    let (remote, source) = source();
+    let mut events = source
+        .keepalive(IDLE, "keepalive")
+        .with_timer(timers.timer());
+    for pair in 0..100 {
+        remote.send("a");
+        let allocated = measure(|| {
+            assert_eq!(poll(&mut events), Poll::Ready(Some("a")));
+            assert!(poll(&mut events).is_pending());
+        });
+        assert!(pair < 2 || nothing(allocated), "{pair}: {allocated:?}");
+        advance(Duration::from_millis(1)).await;
+    }
+}
+
 /// Bytes beyond those of the parts, which may need padding to stand side by side.
 fn added<Adapter, Inner, Other>() -> usize {
     let parts = size_of::<Inner>() + size_of::<Other>();

@@ -268,15 +268,14 @@ impl SharedTimer {
             }
             return Poll::Ready(());
         }
-        if deadline < NEVER && !self.wait(passed, cx.waker()) {
+        if deadline < NEVER && !self.wait(cx.waker()) {
             return self.poll_expired(cx);
         }
         Poll::Pending
     }
 
-    /// Makes sure that the queue wakes the task at the deadline or sooner. False if the deadline has
-    /// passed in the meantime.
-    fn wait(&mut self, passed: Tick, waker: &Waker) -> bool {
+    /// Makes the queue wake the task at the deadline. False if that has passed in the meantime.
+    fn wait(&mut self, waker: &Waker) -> bool {
         if let State::Inline {
             deadline,
             slot: slot @ None,
@@ -286,20 +285,13 @@ impl SharedTimer {
             return slot.is_some();
         }
         let timer = self.state.boxed();
-        let task = Some(TaskId::of(waker));
-        let (queued, slot) = (timer.queued, timer.slot);
-        if timer.will_wake_in_time(passed) && self.shared.replace(queued, slot, waker) {
-            timer.task = task;
-            return true;
-        }
-        timer.queued = 0;
-        self.shared.leave(queued, slot);
+        self.shared.leave(mem::take(&mut timer.queued), timer.slot);
         let Some(slot) = self.shared.enter(timer.deadline, waker) else {
             return false;
         };
         timer.queued = timer.deadline;
         timer.slot = slot;
-        timer.task = task;
+        timer.task = Some(TaskId::of(waker));
         true
     }
 }
@@ -428,17 +420,6 @@ impl Shared {
             self.wake_due();
         }
         Some(slot)
-    }
-
-    /// Exchanges the waker in a slot. False if the tick has passed.
-    fn replace(&self, tick: Tick, slot: u32, waker: &Waker) -> bool {
-        let mut other = Slot::Waker(waker.clone());
-        let mut queue = self.lock();
-        let Some(bucket) = queue.buckets.get_mut(&tick) else {
-            return false;
-        };
-        mem::swap(&mut bucket.slots[slot as usize], &mut other);
-        true
     }
 
     /// Takes a waker out of the queue, unless the tick has passed.

@@ -296,7 +296,7 @@ fn a_waker_that_is_dropped_in_the_queue_may_drop_timers_of_the_queue() {
         let mut leaves = timers.timer();
         leaves.arm(IDLE);
         assert!(is_pending(&mut leaves, &holds_a_timer()));
-        assert!(is_pending(&mut leaves, &holds_a_timer())); // replaces the first waker
+        assert!(is_pending(&mut leaves, &holds_a_timer())); // drops the first waker
         drop(leaves);
         beats(&timers).next().await;
     };
