@@ -31,19 +31,19 @@ impl State {
     /// The stream has ended.
     const TERMINATED: Self = Self(5);
 
-    const BITS: u32 = 3;
-    const MASK: u64 = (1 << Self::BITS) - 1;
+    /// As many as fit into the word beside the idle time.
+    const COUNT: u64 = 8;
 }
 
 /// Stands for every `idle` that is as long or longer: 73 years.
-const MAX_NANOS: u64 = u64::MAX >> State::BITS;
+const MAX_NANOS: u64 = u64::MAX / State::COUNT;
 
 impl<T> IdleClock<T> {
     #[inline]
     pub(crate) const fn new(idle: Duration, timer: T) -> Self {
         Self {
             timer,
-            word: nanos(idle) << State::BITS | State::NEW.0,
+            word: nanos(idle) * State::COUNT + State::NEW.0,
         }
     }
 
@@ -69,7 +69,7 @@ impl<T> IdleClock<T> {
 
     #[inline]
     pub(crate) const fn idle(&self) -> Duration {
-        match self.word >> State::BITS {
+        match self.word / State::COUNT {
             MAX_NANOS => Duration::MAX,
             nanos => Duration::from_nanos(nanos),
         }
@@ -77,12 +77,12 @@ impl<T> IdleClock<T> {
 
     #[inline]
     const fn is_off(&self) -> bool {
-        self.word <= State::MASK
+        self.word / State::COUNT == 0
     }
 
     #[inline]
     pub(crate) fn set_idle(&mut self, idle: Duration) {
-        self.word = nanos(idle) << State::BITS | self.state().0;
+        self.word = nanos(idle) * State::COUNT + self.state().0;
         self.restart();
     }
 
@@ -114,12 +114,12 @@ impl<T> IdleClock<T> {
 
     #[inline]
     const fn state(&self) -> State {
-        State(self.word & State::MASK)
+        State(self.word % State::COUNT)
     }
 
     #[inline]
     fn set_state(&mut self, state: State) {
-        self.word = self.word & !State::MASK | state.0;
+        self.word = self.word - self.state().0 + state.0;
     }
 }
 
