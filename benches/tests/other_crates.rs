@@ -12,13 +12,15 @@ use axum::response::{
     IntoResponse, Sse,
     sse::{Event, KeepAlive},
 };
-use futures::{FutureExt, Stream, StreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, future, stream};
 use heartbeat_stream::HeartbeatStream;
 use stream_keepalive::KeepaliveExt;
 use tokio::{
+    sync::mpsc,
     task::coop,
     time::{Instant, advance, interval, interval_at, sleep, timeout},
 };
+use tokio_stream::wrappers::ReceiverStream;
 
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -147,6 +149,44 @@ async fn a_source_that_spends_the_budget_silences_the_others() {
         spoke.push(task.await.unwrap());
     }
     assert_eq!(spoke, [true, false, false, false]);
+}
+
+/// A thousand streams in one task, which is held up for two periods; then each has an item. How many of the next
+/// thousand events are items: the rest are keepalives that went in front of one.
+async fn items_first(
+    wrap: impl Fn(ReceiverStream<u32>) -> Pin<Box<dyn Stream<Item = bool>>>,
+) -> usize {
+    const STREAMS: usize = 1_000;
+    let (senders, streams): (Vec<_>, Vec<_>) = (0..STREAMS)
+        .map(|_| mpsc::channel(1))
+        .map(|(sender, receiver)| (sender, wrap(ReceiverStream::new(receiver))))
+        .unzip();
+    let mut events = stream::select_all(streams);
+    assert!(events.next().now_or_never().is_none());
+    advance(IDLE * 2).await;
+    for sender in &senders {
+        sender.try_send(1).unwrap();
+    }
+    let events = events
+        .take(STREAMS)
+        .filter(|is_item| future::ready(*is_item));
+    events.count().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_that_wait_go_first_though_the_budget_is_spent_but_not_in_heartbeat_stream() {
+    let items = [
+        items_first(|inner| ours(inner, IDLE).map(|item| item == 1).boxed_local()).await,
+        items_first(|inner| {
+            let events = axum(inner.map(|_| event()), IDLE);
+            events.map(|bytes| bytes.starts_with("data")).boxed_local()
+        })
+        .await,
+        items_first(|inner| timeout_repeating(inner).map(|item| item == 1).boxed_local()).await,
+        items_first(|inner| heartbeat(inner).map(|item| item == 1).boxed_local()).await,
+    ];
+    assert_eq!(items[..3], [1_000, 1_000, 1_000]);
+    assert!(items[3] < 1_000, "{items:?}");
 }
 
 #[tokio::test(start_paused = true)]
