@@ -40,7 +40,7 @@ const MAX_NANOS: u64 = u64::MAX / State::COUNT;
 
 impl<T> IdleClock<T> {
     #[inline]
-    pub(crate) const fn new(idle: Duration, timer: T) -> Self {
+    pub(crate) fn new(idle: Duration, timer: T) -> Self {
         Self {
             timer,
             word: nanos(idle) * State::COUNT + State::NEW.0,
@@ -166,11 +166,7 @@ impl<T: Timer> IdleClock<T> {
     }
 }
 
-const fn nanos(idle: Duration) -> u64 {
-    let nanos = idle.as_nanos();
-    if nanos < MAX_NANOS as u128 {
-        nanos as u64
-    } else {
-        MAX_NANOS
-    }
+#[inline]
+fn nanos(idle: Duration) -> u64 {
+    idle.as_nanos().min(MAX_NANOS.into()) as u64
 }
