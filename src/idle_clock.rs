@@ -127,10 +127,18 @@ impl<T: Timer> IdleClock<T> {
     /// Returns whether the poll that begins now settles a doubt; `None` once the stream has ended.
     #[inline]
     pub(crate) fn begin_poll(&self) -> Option<bool> {
+        // One comparison for both: this is all that a ready item pays before it is asked for.
+        if self.state().0 < State::IN_DOUBT.0 {
+            return Some(false);
+        }
+        self.begin_rare_poll()
+    }
+
+    #[cold]
+    fn begin_rare_poll(&self) -> Option<bool> {
         match self.state() {
             State::TERMINATED => None,
-            State::IN_DOUBT => Some(self.timer.has_budget()),
-            _ => Some(false),
+            _ => Some(self.timer.has_budget()),
         }
     }
 

@@ -137,7 +137,7 @@ impl TokioTimer {
                 "stream-keepalive: a stream that goes idle needs a Tokio runtime with the time driver \
                  enabled; on another runtime, use `with_timer`"
             );
-            let sleep = sleep_until(now + after.min(LONGEST_SLEEP));
+            let sleep = sleep_until(now);
             Box::pin(Alarm { sleep, lag: 0 })
         });
         alarm.as_mut().set(deadline, now);
@@ -156,9 +156,7 @@ impl Alarm {
     fn set(self: Pin<&mut Self>, deadline: Instant, now: Instant) {
         let mut this = self.project();
         let fires = deadline.min(now + LONGEST_SLEEP);
-        if this.sleep.deadline() != fires {
-            this.sleep.as_mut().reset(fires);
-        }
+        this.sleep.as_mut().reset(fires);
         *this.lag = nanos(deadline - fires).unwrap_or(NEVER);
     }
 
