@@ -49,6 +49,8 @@ where
 {
     // How far this stream has come. Not how far the log has: what the stream has not looked at yet
     // must not be skipped.
+    // `Fill::observe` cannot note it: the keepalive has to stand above the filter, or events that nobody wants
+    // would keep it from being sent, and there it does not see what the filter has dropped.
     let seen = Arc::new(AtomicU64::new(first));
     let progress = seen.clone();
     let events = stream::unfold((log, first), async |(mut log, number)| {
