@@ -68,8 +68,8 @@ use {
 ///
 /// - **Resolution:** deadlines are rounded up to half a millisecond, on top of the millisecond of
 ///   Tokio's `Sleep`. No timer expires early.
-/// - **Rest:** after the queue has woken streams, it rests until 3 ms after they were due, and then
-///   wakes everything that has become due in one go. So a timer expires up to 3 ms later than it could.
+/// - **Rest:** after the queue has woken streams, it rests until 4 ms after they were due, and then
+///   wakes everything that has become due in one go. So a timer expires up to 4 ms later than it could.
 ///   A timer that is alone in the queue does not wait.
 /// - **One lock** for all of its streams. A stream takes it for a few dozen nanoseconds when it becomes
 ///   idle after a keepalive, and when it is dropped. A busy stream, whose items come faster than the
@@ -115,9 +115,9 @@ const TICK: u64 = 500_000;
 /// A tick that does not come: the clock cannot count to it.
 const NEVER: Tick = u64::MAX;
 
-/// How long the alarm rests, in ticks: 3 ms. Waking the runtime's workers takes as much CPU as dozens
+/// How long the alarm rests, in ticks: 4 ms. Waking the runtime's workers takes as much CPU as dozens
 /// of keepalives.
-const REST: Tick = 6;
+const REST: Tick = 8;
 
 /// The longest time that the alarm is set for, in ticks: a year. Before version 1.54, a `Sleep` that is
 /// years away can make Tokio forget others (tokio-rs/tokio#8334).

@@ -191,7 +191,7 @@ fn streams_that_are_due_soon_after_others_are_woken_together() {
         }
         streams.join_all().await
     });
-    assert_eq!(woken_at, [20, 23, 23, 23, 26, 26, 26, 29, 29, 29]);
+    assert_eq!(woken_at, [20, 24, 24, 24, 24, 28, 28, 28, 28, 32]);
 }
 
 #[test]
