@@ -20,12 +20,14 @@ use super::Timer;
 
 // The model checker in tests/loom brings its own of these.
 #[cfg(loom)]
-use crate::model::{AtomicBool, AtomicU64, Handle, Instant, Mutex, MutexGuard, Sleep, sleep_until};
+use crate::model::{
+    AtomicBool, AtomicU64, Handle, Instant, Mutex, MutexGuard, Sleep, fence, sleep_until,
+};
 #[cfg(not(loom))]
 use {
     std::sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU64, fence},
     },
     tokio::{
         runtime::Handle,
@@ -362,7 +364,7 @@ impl Wake for AlarmWaker {
             // A write, though it changes nothing: if it comes before that of the thread which sets the
             // alarm, that thread sees that the alarm has fired.
             if !shared.is_setting.fetch_or(false, Ordering::AcqRel) {
-                shared.wake_due();
+                shared.wake_due(shared.now() / TICK);
             }
         }
     }
@@ -404,10 +406,10 @@ impl Shared {
         if tick <= self.passed.load(Ordering::Relaxed) {
             return None;
         }
-        let mut alarm = Poll::Pending;
+        let mut fired = None;
         if tick < queue.alarm_at {
             // Before the waker is in the queue, since this panics outside a runtime.
-            alarm = self.set_alarm(&mut queue, tick);
+            fired = self.set_alarm(&mut queue, tick);
         }
         let bucket = match queue.buckets.last_entry() {
             // Streams with the same `idle` enter at the end. A search costs more than all the rest.
@@ -416,8 +418,8 @@ impl Shared {
         };
         let slot = bucket.insert(waker);
         drop(queue);
-        if alarm.is_ready() {
-            self.wake_due();
+        if let Some(passed) = fired {
+            self.wake_due(passed);
         }
         Some(slot)
     }
@@ -437,29 +439,32 @@ impl Shared {
         }
     }
 
-    fn wake_due(&self) {
-        loop {
-            let (due, alarm) = self.take_due();
+    /// Wakes the streams of all ticks up to `passed`.
+    ///
+    /// Only Tokio's driver, which looks for input before it fires timers, says what has passed: as it
+    /// calls the alarm's waker, or as the alarm is found to have fired. If a task read the clock instead,
+    /// after its thread was held up, a timer would overtake an item that the driver has not looked for.
+    fn wake_due(&self, passed: Tick) {
+        let mut fired = Some(passed);
+        while let Some(passed) = fired {
+            let due;
+            (due, fired) = self.take_due(passed);
             for slot in due.into_iter().flat_map(|bucket| bucket.slots) {
                 if let Slot::Waker(waker) = slot {
                     // A waker that panics must not keep the others from being woken.
                     _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
                 }
             }
-            if alarm.is_pending() {
-                return;
-            }
         }
     }
 
-    /// Takes all that is due out of the queue, and sets the alarm for the rest. Ready if that has fired
-    /// already.
-    fn take_due(&self) -> (Vec<Bucket>, Poll<()>) {
+    /// Takes all that is due out of the queue, and sets the alarm for the rest. Returns the tick of the
+    /// alarm if it has fired already.
+    fn take_due(&self, passed: Tick) -> (Vec<Bucket>, Option<Tick>) {
         let mut due = Vec::new();
         let mut guard = self.lock();
         let queue = &mut *guard;
-        let now = self.now() / TICK;
-        let passed = now.max(self.passed.load(Ordering::Relaxed));
+        let passed = passed.max(self.passed.load(Ordering::Relaxed));
         self.passed.store(passed, Ordering::Release);
         queue.alarm_at = NEVER;
         while let Some(first) = queue.buckets.first_entry() {
@@ -470,21 +475,21 @@ impl Shared {
             queue.rests_until = tick + REST;
             due.push(first.remove());
         }
-        (due, Poll::Pending)
+        (due, None)
     }
 
-    /// Makes sure that the alarm is set for `tick`, or for when it has rested. Ready if it has fired
-    /// already.
-    fn set_alarm(&self, queue: &mut Queue, tick: Tick) -> Poll<()> {
+    /// Makes sure that the alarm is set for `tick`, or for when it has rested. Returns the tick of the
+    /// alarm if it has fired already.
+    fn set_alarm(&self, queue: &mut Queue, tick: Tick) -> Option<Tick> {
         let tick = tick.max(queue.rests_until);
         if queue.alarm_at <= tick {
-            return Poll::Pending;
+            return None;
         }
         let tick = tick.min(self.passed.load(Ordering::Relaxed) + LONGEST_SLEEP);
         let deadline = self.start + Duration::from_nanos(tick * TICK);
         let alarm = queue.alarm.get_or_insert_with(|| new_alarm(deadline));
         queue.alarm_at = tick;
-        self.is_setting.store(true, Ordering::Relaxed);
+        self.is_setting.swap(true, Ordering::AcqRel);
         let set = catch_unwind(AssertUnwindSafe(|| {
             alarm.as_mut().reset(deadline);
             // Unconstrained: with its budget spent, the task would not register the waker.
@@ -495,10 +500,15 @@ impl Shared {
         if set.is_err() {
             // The runtime has been shut down. Everybody is woken to find out.
             self.passed.store(NEVER, Ordering::Release);
-        } else if !alarm.is_elapsed() {
-            return Poll::Pending;
+            return Some(NEVER);
         }
-        Poll::Ready(())
+        if !alarm.is_elapsed() {
+            return None;
+        }
+        // `is_elapsed` alone does not make visible what the driver did before it fired the alarm.
+        fence(Ordering::Acquire);
+        // A runtime that shuts down fires the alarm before its time.
+        Some(tick.min(self.now() / TICK))
     }
 }
 

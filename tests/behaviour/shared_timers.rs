@@ -21,7 +21,7 @@ use stream_keepalive::{Keepalive, Repeat, SharedTimer, SharedTimers, Timer};
 use tokio::{
     runtime::{Builder, Runtime},
     task::{JoinSet, consume_budget, yield_now},
-    time::{Instant, advance, timeout},
+    time::{Instant, advance, sleep, timeout},
 };
 
 use crate::{KEEPALIVE, support::panics::panic_of};
@@ -452,4 +452,24 @@ mod in_real_time {
             streams.collect()
         });
     }
+}
+
+/// Time has passed, but the thread was held up, and the runtime has not looked for input since.
+#[test]
+fn a_timer_that_enters_late_expires_no_other_before_the_runtime_has_looked_for_input() {
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let timers = SharedTimers::new();
+        let (mut other, mut late) = (timers.timer(), timers.timer());
+        other.arm(Duration::from_millis(2000));
+        assert_eq!(poll!(poll_fn(|cx| other.poll_expired(cx))), Poll::Pending);
+        late.arm(Duration::from_millis(1));
+        sleep(Duration::from_millis(20)).await;
+        thread::sleep(Duration::from_millis(2200));
+        _ = poll!(poll_fn(|cx| late.poll_expired(cx)));
+        assert_eq!(poll!(poll_fn(|cx| late.poll_expired(cx))), Poll::Ready(()));
+        assert_eq!(poll!(poll_fn(|cx| other.poll_expired(cx))), Poll::Pending);
+        let expired = timeout(PATIENCE, poll_fn(|cx| other.poll_expired(cx)));
+        assert_eq!(expired.await, Ok(()));
+    });
 }

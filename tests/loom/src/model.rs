@@ -12,7 +12,7 @@ use std::{
 
 pub use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64},
+    atomic::{AtomicBool, AtomicU64, fence},
 };
 
 loom::lazy_static! {
