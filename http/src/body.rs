@@ -78,7 +78,6 @@ impl<B: Body<Data = Bytes>> Body for KeepaliveBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    #[inline]
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -143,7 +142,6 @@ impl<E> Fill<Result<Frame<Bytes>, E>> for Filler {
         }
     }
 
-    #[inline]
     fn observe(&mut self, frame: &Result<Frame<Bytes>, E>) {
         match self {
             Self::Sse(sse) => sse.observe(frame),
@@ -250,7 +248,6 @@ impl<B: Body<Data = Bytes>> Frames<B> {
 impl<B: Body<Data = Bytes>> Stream for Frames<B> {
     type Item = Result<Frame<Bytes>, B::Error>;
 
-    #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
         loop {
