@@ -11,17 +11,17 @@ const LENGTH_OF_MARK: usize = 3;
 /// How many bytes are searched for the end of a line together.
 const BLOCK: usize = 32;
 
-/// A filler for server-sent events: it keeps out of half-sent events.
+/// A filler for server-sent events, which inserts keepalives between two events.
 ///
-/// An event ends with a blank line. Lines end with LF, CRLF or CR. Comments and blank lines of the
-/// inner stream's own begin no event.
+/// An event ends with a blank line. A line ends with LF, CRLF or CR. A comment or a blank line does not
+/// start an event.
 ///
-/// A CR at the end of a chunk may be the first half of a CRLF. The filler waits for the next byte,
-/// unless the line before ended with a CR alone.
+/// A CR at the end of a chunk may be the first half of a CRLF. The filler therefore waits for the next byte,
+/// unless the previous line ended with a CR alone.
 ///
-/// A byte-order mark counts only as the very first bytes of a stream. If a keepalive has gone out
-/// before it, the client takes the mark for a part of the first line, and ignores that line.
-/// [`KeepaliveLayer`](crate::KeepaliveLayer) removes the mark in this case. A filler cannot.
+/// A byte-order mark is only valid at the very start of a stream. If a keepalive has been sent before it, the
+/// client reads the mark as part of the first line, and ignores that line.
+/// [`KeepaliveLayer`](crate::KeepaliveLayer) removes the mark in this case. A filler cannot do that.
 ///
 /// # Example
 ///
@@ -45,19 +45,19 @@ const BLOCK: usize = 32;
 pub struct Sse(pub(super) Framed<Parser>);
 
 impl Sse {
-    /// Makes a filler that sends the comment `:\n\n`, which no client passes on.
+    /// Creates a filler that inserts the comment `:\n\n`, which clients drop.
     pub fn comment() -> Self {
         Self::new(COMMENT)
     }
 
-    /// Makes a filler that sends `keepalive`: one or more whole events or comments.
+    /// Creates a filler that inserts `keepalive`, which must be one or more whole events or comments.
     ///
-    /// An event with data reaches the scripts of a page, which can then tell that the connection is
-    /// alive: `"event: keepalive\ndata:\n\n"`.
+    /// The scripts of a page see an event that has data, such as `"event: keepalive\ndata:\n\n"`. They can
+    /// use it to tell that the connection is alive.
     ///
     /// # Panics
     ///
-    /// Panics if `keepalive` is empty or ends inside of an event or comment.
+    /// Panics if `keepalive` is empty or ends in the middle of an event or a comment.
     #[track_caller]
     pub fn new(keepalive: impl Into<Bytes>) -> Self {
         Self(Framed::new(keepalive.into()))
