@@ -98,8 +98,8 @@ pub trait KeepaliveExt: Stream {
 
     /// Ends the stream once it has been idle for `idle`.
     ///
-    /// The consumer cannot tell this from the end of the inner stream. Use
-    /// [`idle_timeout_with`](KeepaliveExt::idle_timeout_with) to tell it.
+    /// To the consumer this looks like the end of the inner stream. Use
+    /// [`idle_timeout_with`](KeepaliveExt::idle_timeout_with) if it has to know the reason.
     ///
     /// # Example
     ///

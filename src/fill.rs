@@ -3,8 +3,8 @@
 /// Every closure or function that takes no arguments and returns an item is a filler. So is [`Repeat`],
 /// which clones one value.
 ///
-/// Implement this trait for a type of your own if the filler has to see the items of the stream, has to
-/// hold a keepalive back, or needs a type that you can name.
+/// Implement this trait for a type of your own if the filler has to see the items of the stream, if it has
+/// to hold keepalives back, or if you have to name its type.
 ///
 /// If one of the methods panics, the panic propagates and the stream can be polled again. A panic in
 /// [`fill`](Fill::fill) or [`ready`](Fill::ready) skips one keepalive. A panic in

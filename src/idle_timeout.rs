@@ -16,9 +16,8 @@ pin_project! {
     /// Create it with [`idle_timeout`] or [`idle_timeout_with`]. When the idle clock reaches `idle`, the
     /// adapter yields its last item, if it has one, and ends.
     ///
-    /// [`Keepalive`](crate::Keepalive) documents the [rules](crate::Keepalive#rules), the
-    /// [panics](crate::Keepalive#panics) and the [cancel safety](crate::Keepalive#cancel-safety), which
-    /// are the same here.
+    /// The [rules](crate::Keepalive#rules), the [panics](crate::Keepalive#panics) and the [cancel
+    /// safety](crate::Keepalive#cancel-safety) are those of [`Keepalive`](crate::Keepalive).
     ///
     /// # Where to put it
     ///
@@ -34,9 +33,6 @@ pin_project! {
     ///
     /// `IdleTimeout<S>` has no last item, or one that a plain function returns. `IdleTimeout<S, F>` has a
     /// last item that a closure returns. The third parameter is the [`Timer`].
-    ///
-    /// [`idle_timeout`]: crate::KeepaliveExt::idle_timeout
-    /// [`idle_timeout_with`]: crate::KeepaliveExt::idle_timeout_with
     ///
     /// # Example
     ///
@@ -54,6 +50,9 @@ pin_project! {
     /// assert_eq!(events.next().await, None); // after 60 idle seconds
     /// # }
     /// ```
+    ///
+    /// [`idle_timeout`]: crate::KeepaliveExt::idle_timeout
+    /// [`idle_timeout_with`]: crate::KeepaliveExt::idle_timeout_with
     #[doc(alias = "inactivity")]
     #[doc(alias = "inactivity timeout")]
     #[doc(alias = "timeout")]

@@ -35,9 +35,9 @@ pin_project! {
     /// for ten times `idle` gets one keepalive, not ten.
     ///
     /// **An item always wins over a keepalive.** If the inner stream has an item or has ended, that comes
-    /// first, however overdue the keepalive is. This is also true when the task has no cooperative budget
-    /// left, so that the inner stream returns `Pending` although it has an item. In that case the task
-    /// yields, and the next poll decides.
+    /// first, however overdue the keepalive is. The same holds when the task has spent its [cooperative
+    /// budget], and the inner stream returns `Pending` although it has an item. Then the task yields, and
+    /// the next poll decides.
     ///
     /// **Every item is activity**, including an `Err`.
     ///
@@ -51,7 +51,7 @@ pin_project! {
     /// # Caveats
     ///
     /// - The time that the consumer spends between an item and its next poll does not count as idle. If
-    ///   your code works for three seconds before it polls again, its own client waits for `idle` plus
+    ///   your code works for three seconds before it polls again, a client behind it waits for `idle` plus
     ///   three seconds. HTTP servers flush when a poll returns `Pending`, so for them the clock starts
     ///   when the last item is sent.
     /// - Keepalives are only inserted while something polls the adapter.
@@ -71,9 +71,6 @@ pin_project! {
     ///
     /// All state is in the adapter. Dropping a `next()` future, as `select!` does, loses neither an item
     /// nor the deadline. Any task may poll the adapter at any time. The task that polled last is woken.
-    ///
-    /// [`keepalive`]: crate::KeepaliveExt::keepalive
-    /// [`keepalive_with`]: crate::KeepaliveExt::keepalive_with
     ///
     /// # Naming the type
     ///
@@ -107,6 +104,10 @@ pin_project! {
     /// assert_eq!(events.next().await, Some("")); // after 20 idle seconds
     /// # }
     /// ```
+    ///
+    /// [`keepalive`]: crate::KeepaliveExt::keepalive
+    /// [`keepalive_with`]: crate::KeepaliveExt::keepalive_with
+    /// [cooperative budget]: https://docs.rs/tokio/latest/tokio/task/coop/index.html
     #[doc(alias = "heartbeat")]
     #[doc(alias = "keep_alive")]
     #[doc(alias = "ping")]

@@ -51,14 +51,14 @@
 //! | [`idle_timeout_with(idle, last)`][`idle_timeout_with`] | ends the stream with a last item, such as an error |
 //!
 //! Two more methods change an adapter. [`immediate`](Keepalive::immediate) inserts the first keepalive
-//! immediately if no item is ready. [`set_idle`](Keepalive::set_idle) changes `idle` while the stream
-//! runs.
+//! immediately if no item is ready. [`set_idle`](Keepalive::set_idle) changes `idle` of a running
+//! stream.
 //!
 //! # Choosing the idle time
 //!
-//! Set `idle` to at most half of the shortest idle timeout between the server and the client. 20 seconds
-//! suit the usual 60. If `idle` is close to the timeout of a proxy, the proxy often wins, because its clock
-//! may start earlier than yours.
+//! Set `idle` to at most half of the shortest idle timeout between the server and the client. If that is the
+//! usual 60 seconds, use 20 seconds. If `idle` is close to the timeout of a proxy, the proxy often closes the
+//! response first, because its clock may start earlier than yours.
 //!
 //! # Keepalives and idle timeouts together
 //!
@@ -118,7 +118,7 @@
 //! // A limited lifetime.
 //! let events = bus().keepalive(idle, item).take_until(sleep(lifetime));
 //!
-//! // The end at shutdown: any future will do, for example `token.cancelled_owned()`.
+//! // Ending at shutdown. Any future works, for example `token.cancelled_owned()`.
 //! let events = bus().keepalive(idle, item).take_until(shutdown);
 //!
 //! // Another stream as a fallback.
@@ -135,19 +135,19 @@
 //! // One idle timeout for two directions.
 //! let both = stream::select(requests, responses).idle_timeout(idle);
 //!
-//! // A consumer that does not poll all the time: poll in a task, and send to a channel.
+//! // A consumer that does not poll all the time: poll in a task that sends to a channel.
 //! tokio::spawn(bus().keepalive(idle, item).map(Ok).forward(sender));
 //! # }
 //! ```
 //!
-//! The adapters do not forward [`Sink`]: call `split()` on a socket first, and wrap the stream half.
+//! The adapters do not implement [`Sink`]. Call `split()` on a socket first, and wrap the stream half.
 //!
 //! # Features
 //!
 //! - **`tokio`** (enabled by default) adds the timers [`TokioTimer`] and [`SharedTimers`].
 //!
 //! Without this feature the crate is `no_std` and needs no allocator. It depends only on `futures-core` and
-//! `pin-project-lite`. Pass a [`SleepTimer`] or a [`Timer`] of your own to [`with_timer`].
+//! `pin-project-lite`. You then pass a [`SleepTimer`] or a [`Timer`] of your own to [`with_timer`].
 //!
 //! # Runtimes
 //!
@@ -157,9 +157,9 @@
 //! | Tokio, with ten thousand idle streams or more | [`SharedTimers`], one timer for all of them |
 //! | smol, compio, embassy and every other runtime with a sleep function | [`SleepTimer`] |
 //! | a browser (`wasm32-unknown-unknown`), where Tokio's clock panics | [`SleepTimer`] |
-//! | no runtime at all | your own [`Timer`] |
+//! | no operating system | your own [`Timer`] |
 //!
-//! For example, this is how you use the timer of smol:
+//! For example, these keepalives use the timer of smol:
 //!
 //! ```
 //! # use std::time::Duration;
@@ -170,8 +170,8 @@
 //! let events = bus.keepalive(idle, item).with_timer(SleepTimer::new(async_io::Timer::after));
 //! ```
 //!
-//! Creating an adapter needs no runtime. An adapter whose timer does not work on your target, or is disabled
-//! with the feature `tokio`, is not a [`Stream`](futures_core::Stream), so polling it does not compile.
+//! Creating an adapter needs no runtime. Polling an adapter with the default timer does not compile if the
+//! feature `tokio` is disabled or if the target is `wasm32-unknown-unknown`.
 //!
 //! # HTTP servers
 //!
