@@ -12,8 +12,7 @@ use crate::{
 
 /// A [`Layer`] that inserts keepalives into the streaming responses of a server.
 ///
-/// [The page of this crate](crate#which-responses-are-filled) lists the content types that the layer
-/// fills.
+/// [The page of this crate](crate#which-responses-get-keepalives) lists the content types.
 ///
 /// A keepalive is inserted whenever the body has been idle for `idle`, but never into the middle of a
 /// frame. [`framing`](crate::framing) says what a frame is. [`Keepalive`](stream_keepalive::Keepalive)
@@ -30,8 +29,8 @@ use crate::{
 /// - the body has ended, or its exact size is known,
 /// - there is a `content-length`,
 /// - there is a `content-encoding` other than `identity`, or
-/// - the content type is none that the layer fills. `application/grpc-web` is not `application/grpc`, so
-///   put this layer inside `GrpcWebLayer`.
+/// - the content type is not listed. `application/grpc-web` is not `application/grpc`, so put this layer
+///   inside `GrpcWebLayer`.
 ///
 /// # Example
 ///
@@ -56,7 +55,7 @@ pub struct KeepaliveLayer {
 }
 
 impl KeepaliveLayer {
-    /// Creates a layer that fills server-sent events with the comment `:\n\n`.
+    /// Creates a layer that inserts the comment `:\n\n` into server-sent events.
     ///
     /// # Example
     ///
@@ -77,9 +76,9 @@ impl KeepaliveLayer {
         }
     }
 
-    /// Fills server-sent events with other bytes, which must be one or more whole events or comments.
+    /// Inserts other bytes into server-sent events: one or more whole events or comments.
     ///
-    /// Clients drop comments. Send an event if the scripts of a page have to know that the connection is
+    /// Clients drop comments. Insert an event if the scripts of a page have to know that the connection is
     /// alive.
     ///
     /// # Panics
@@ -98,9 +97,9 @@ impl KeepaliveLayer {
         self.with(|config| config.sse = sse)
     }
 
-    /// Also fills NDJSON with the given bytes, which must be one or more whole lines.
+    /// Also inserts the given bytes into NDJSON: one or more whole lines.
     ///
-    /// Most readers skip an empty line, `"\n"`. If yours does not, send a line that it accepts.
+    /// Most readers skip an empty line, `"\n"`. If yours does not, insert a line that it accepts.
     ///
     /// # Panics
     ///
@@ -118,7 +117,7 @@ impl KeepaliveLayer {
         self.with(|config| config.lines = Some(lines))
     }
 
-    /// Also fills gRPC calls with an empty message, if `accept` returns `true` for the path.
+    /// Also inserts empty messages into gRPC calls if `accept` returns `true` for their path.
     ///
     /// An empty message is the default value of every protobuf message. The client gets it as one more
     /// item of the call. Only accept streaming calls whose clients expect such an item, because a unary

@@ -18,11 +18,12 @@
 //!     .layer(KeepaliveLayer::new(Duration::from_secs(20)));
 //! ```
 //!
-//! Set the idle time to at most half of the shortest proxy timeout. 20 seconds suit the usual 60.
+//! Set the idle time to at most half of the shortest proxy timeout. If that is the usual 60 seconds, use 20
+//! seconds.
 //!
-//! # Which responses are filled
+//! # Which responses get keepalives
 //!
-//! | content type | filled | keepalive |
+//! | content type | when | keepalive |
 //! |---|---|---|
 //! | `text/event-stream` | always | the comment `:\n\n`, or other bytes with [`sse`](KeepaliveLayer::sse) |
 //! | `application/x-ndjson`, `application/ndjson`, `application/jsonl`, `application/x-jsonlines` | with [`ndjson`](KeepaliveLayer::ndjson) | the bytes that you pass, usually `"\n"` |
@@ -30,7 +31,7 @@
 //!
 //! A keepalive is never inserted into the middle of an event, a line or a message. [`framing`] explains how
 //! this works. [`KeepaliveLayer`](KeepaliveLayer#which-responses-are-left-unchanged) lists the responses
-//! that it leaves unchanged.
+//! that it always leaves unchanged.
 //!
 //! # The order of layers
 //!

@@ -1,4 +1,4 @@
-//! Fillers that never insert a keepalive into the middle of a frame.
+//! Fillers that make keepalives, but never in the middle of a frame.
 //!
 //! A frame is a server-sent event, a line or a gRPC message. A relayed body can be split into chunks
 //! anywhere, even in the middle of a frame. A keepalive in such a place would become part of the frame.
