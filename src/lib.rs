@@ -9,7 +9,7 @@
 //! ```text
 //!                      0 s         20 s        40 s        60 s   65 s
 //!  your stream         A ─────────────────────────────────────────── B
-//!  through a proxy     A ─────────────────────────────────── ✂ closed after 60 s without data
+//!  through a proxy     A ─────────────────────────────────── ✂ closed
 //!  with a keepalive    A ────────── k ───────── k ───────── k ────── B
 //! ```
 //!

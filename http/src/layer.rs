@@ -78,8 +78,8 @@ impl KeepaliveLayer {
 
     /// Inserts other bytes into server-sent events: one or more whole events or comments.
     ///
-    /// Clients drop comments. Insert an event if the scripts of a page have to know that the connection is
-    /// alive.
+    /// Most clients drop comments. Insert an event if the scripts of a page have to know that the connection
+    /// is alive.
     ///
     /// # Panics
     ///

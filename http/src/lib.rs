@@ -45,9 +45,10 @@
 //!
 //! # Clients
 //!
-//! Parsers of server-sent events drop comments. In a client, put an idle timeout below the parser, on the
+//! Most clients drop comments in their parser. In a client, put an idle timeout below the parser, on the
 //! bytes. If scripts in a browser have to see the keepalives, send an event with
-//! [`sse`](KeepaliveLayer::sse).
+//! [`sse`](KeepaliveLayer::sse). Check your clients first, because some parse the data of every event as
+//! JSON.
 //!
 //! A gRPC client gets an empty message as one more item of the call: a message with default values.
 //!

@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::{Framed, Parse};
 
-/// A comment and a blank line: what axum's own keep-alive sends, and what no client passes on.
+/// A comment and a blank line, as axum's own keep-alive sends.
 const COMMENT: &[u8] = b":\n\n";
 
 pub(crate) const BYTE_ORDER_MARK: [u8; LENGTH_OF_MARK] = *b"\xEF\xBB\xBF";
@@ -45,7 +45,7 @@ const BLOCK: usize = 32;
 pub struct Sse(pub(super) Framed<Parser>);
 
 impl Sse {
-    /// Creates a filler that inserts the comment `:\n\n`, which clients drop.
+    /// Creates a filler that inserts the comment `:\n\n`, which most clients drop.
     pub fn comment() -> Self {
         Self::new(COMMENT)
     }
