@@ -107,6 +107,7 @@ pin_project! {
     ///
     /// [`keepalive`]: crate::KeepaliveExt::keepalive
     /// [`keepalive_with`]: crate::KeepaliveExt::keepalive_with
+    /// [`FusedStream`]: https://docs.rs/futures-core/0.3/futures_core/stream/trait.FusedStream.html
     /// [cooperative budget]: https://docs.rs/tokio/latest/tokio/task/coop/index.html
     #[doc(alias = "heartbeat")]
     #[doc(alias = "keep_alive")]

@@ -1,7 +1,7 @@
 //! Keeps long-lived streams alive through proxies.
 //!
 //! Proxies and load balancers close a response on which nothing has been sent for a while, often for 60
-//! seconds. This crate adds two adapters to every [`Stream`](futures_core::Stream):
+//! seconds. This crate adds two adapters to every [`Stream`]:
 //!
 //! - [`keepalive`] inserts an item of your choice whenever the stream has been idle for a given time.
 //! - [`idle_timeout`] ends a stream that has been idle for a given time.
@@ -188,6 +188,7 @@
 //! [`idle_timeout`]: KeepaliveExt::idle_timeout
 //! [`idle_timeout_with`]: KeepaliveExt::idle_timeout_with
 //! [`with_timer`]: Keepalive::with_timer
+//! [`Stream`]: https://docs.rs/futures-core/0.3/futures_core/stream/trait.Stream.html
 //! [`Sink`]: https://docs.rs/futures/latest/futures/sink/trait.Sink.html
 //! [`stream-keepalive-http`]: https://docs.rs/stream-keepalive-http
 #![cfg_attr(

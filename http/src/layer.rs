@@ -15,8 +15,8 @@ use crate::{
 /// [The page of this crate](crate#which-responses-get-keepalives) lists the content types.
 ///
 /// A keepalive is inserted whenever the body has been idle for `idle`, but never into the middle of a
-/// frame. [`framing`](crate::framing) says what a frame is. [`Keepalive`](stream_keepalive::Keepalive)
-/// documents the rules. No keepalive follows an error, the trailers or the end of a body.
+/// frame. [`framing`](crate::framing) says what a frame is. [`Keepalive`] states the rules. No keepalive
+/// follows an error, the trailers or the end of a body.
 ///
 /// [`Duration::ZERO`] turns the layer off.
 ///
@@ -48,6 +48,8 @@ use crate::{
 ///     .route("/events", get(events))
 ///     .layer(KeepaliveLayer::new(Duration::from_secs(20)));
 /// ```
+///
+/// [`Keepalive`]: https://docs.rs/stream-keepalive/latest/stream_keepalive/struct.Keepalive.html
 #[derive(Clone, Debug)]
 pub struct KeepaliveLayer {
     /// Shared, because each request keeps a reference to it.

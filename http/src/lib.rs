@@ -64,20 +64,23 @@
 //! # Runtimes
 //!
 //! The layer needs Tokio with the time driver enabled. If a server holds ten thousand idle responses or
-//! more, pass [`SharedTimers`](stream_keepalive::SharedTimers) to [`timers`](KeepaliveLayer::timers).
+//! more, pass [`SharedTimers`] to [`timers`](KeepaliveLayer::timers).
 //!
-//! The data type of the body must be [`Bytes`](bytes::Bytes), as in axum, tonic, hyper, reqwest and
+//! The data type of the body must be [`Bytes`](https://docs.rs/bytes/1/bytes/struct.Bytes.html), as in axum, tonic, hyper, reqwest and
 //! tower-http.
 //!
 //! # Streams that are not responses
 //!
 //! The fillers in [`framing`] also work without the layer, with any stream of bytes. The crate
-//! [`stream_keepalive`] inserts keepalives into any other stream, and ends streams that have been idle for
+//! [`stream-keepalive`] inserts keepalives into any other stream, and ends streams that have been idle for
 //! too long.
 //!
 //! # Minimum Rust version
 //!
 //! This crate needs Rust 1.85. A minor release may raise the minimum, a patch release does not.
+//!
+//! [`stream-keepalive`]: https://docs.rs/stream-keepalive
+//! [`SharedTimers`]: https://docs.rs/stream-keepalive/latest/stream_keepalive/struct.SharedTimers.html
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
