@@ -282,7 +282,7 @@ impl Mark {
             .zip(&*data)
             .take_while(|(mark, byte)| mark == byte)
             .count();
-        if found == data.len() && found < mark.len() {
+        if found == data.len() {
             *self = Self::Removed(removed + found);
             data.clear();
             return;
@@ -290,7 +290,7 @@ impl Mark {
         *self = Self::Passed;
         if found == mark.len() {
             data.advance(found);
-        } else if removed > 0 {
+        } else if removed != 0 {
             // It was another character, and its first bytes came in earlier chunks.
             *data = [&BYTE_ORDER_MARK[..removed], data].concat().into();
         }

@@ -98,8 +98,11 @@ impl Plan {
 /// Returns whether the body may be filled, whatever its content type is.
 fn may_be_filled<B: Body>(response: &Response<B>) -> bool {
     let (status, headers, body) = (response.status(), response.headers(), response.body());
-    let has_content = !status.is_informational()
-        && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let is_empty = matches!(
+        status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    let has_content = !status.is_informational() && !is_empty;
     let has_length = headers.contains_key(CONTENT_LENGTH) || body.size_hint().exact().is_some();
     has_content && !has_length && !body.is_end_stream() && !is_encoded(headers)
 }

@@ -25,7 +25,7 @@ use crate::{
 /// The layer leaves a response unchanged, including its headers and size hint, if
 ///
 /// - the request is `HEAD` or `CONNECT`,
-/// - the status is 1xx, 204 or 304,
+/// - the status is 1xx, 204, 205 or 304,
 /// - the body has ended, or its exact size is known,
 /// - there is a `content-length`,
 /// - there is a `content-encoding` other than `identity`, or

@@ -49,8 +49,11 @@ pub use self::{grpc::Grpc, lines::Lines, sse::Sse};
 
 /// A parser that knows whether the bytes so far end inside a frame.
 trait Parse {
-    /// Reads the next bytes of the stream.
+    /// Reads the next bytes of the inner stream.
     fn read(&mut self, bytes: &[u8]);
+
+    /// Notes that a keepalive is sent, which the client reads before everything that follows.
+    fn keepalive_sent(&mut self) {}
 
     /// Returns whether the bytes read so far end between two frames.
     fn is_between_frames(&self) -> bool;
@@ -69,6 +72,8 @@ impl<P: Parse + Default> Framed<P> {
     #[track_caller]
     fn new(keepalive: Bytes) -> Self {
         let mut parser = P::default();
+        // The keepalive may follow another one.
+        parser.keepalive_sent();
         parser.read(&keepalive);
         assert!(
             !keepalive.is_empty() && parser.is_between_frames(),
@@ -85,6 +90,11 @@ impl<P: Parse + Default> Framed<P> {
 impl<P: Parse> Framed<P> {
     fn is_ready(&self) -> bool {
         !self.ended && self.parser.is_between_frames()
+    }
+
+    fn fill(&mut self) -> Bytes {
+        self.parser.keepalive_sent();
+        self.keepalive.clone()
     }
 
     fn read_result<E>(&mut self, item: &Result<Bytes, E>) {
@@ -107,7 +117,7 @@ macro_rules! impl_fill {
         impl Fill<Bytes> for $filler {
             #[inline]
             fn fill(&mut self) -> Bytes {
-                self.0.keepalive.clone()
+                self.0.fill()
             }
 
             #[inline]
@@ -124,7 +134,7 @@ macro_rules! impl_fill {
         impl<E> Fill<Result<Bytes, E>> for $filler {
             #[inline]
             fn fill(&mut self) -> Result<Bytes, E> {
-                Ok(self.0.keepalive.clone())
+                Ok(self.0.fill())
             }
 
             #[inline]
@@ -141,7 +151,7 @@ macro_rules! impl_fill {
         impl<E> Fill<Result<Frame<Bytes>, E>> for $filler {
             #[inline]
             fn fill(&mut self) -> Result<Frame<Bytes>, E> {
-                Ok(Frame::data(self.0.keepalive.clone()))
+                Ok(Frame::data(self.0.fill()))
             }
 
             #[inline]
