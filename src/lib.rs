@@ -175,7 +175,7 @@
 //!
 //! # HTTP servers
 //!
-//! The crate [`stream-keepalive-http`] keeps all streaming responses of an HTTP server alive. It is a tower
+//! The crate [`stream-keepalive-http`] keeps the streaming responses of an HTTP server alive. It is a tower
 //! layer for axum, tonic and other servers. It supports server-sent events, NDJSON and gRPC, and never
 //! inserts a keepalive into the middle of an event, a line or a message.
 //!

@@ -67,8 +67,8 @@ use {
 /// - **Less memory:** an idle stream takes 16 bytes of heap, plus the spare capacity of the queue. A
 ///   `Sleep` takes 128 bytes. A stream that is polled more than once while it is idle takes another 48
 ///   bytes.
-/// - **No long delays:** Tokio's wheel delays all timers while it moves many of them, by 20 ms with
-///   300,000 streams and by 100 ms with ten million. The queue never moves a timer.
+/// - **No long delays:** Tokio's wheel delays all timers while it moves many of them, by about 20 ms with
+///   300,000 streams. The queue never moves a timer.
 ///
 /// # Disadvantages
 ///
