@@ -21,13 +21,13 @@ fn filled(
     content_type: &'static str,
     chunk: &Bytes,
 ) -> KeepaliveBody<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
-    let frames = stream::repeat(chunk.clone()).map(|chunk| Ok(Frame::data(chunk)));
     let layer = KeepaliveLayer::new(Duration::from_secs(20))
         .ndjson("\n")
         .grpc(|_| true);
     let mut service = layer.layer(service_fn(async |_: Request<()>| {
         let response = Response::builder().header("content-type", content_type);
-        Ok::<_, Infallible>(response.body(StreamBody::new(frames.clone())).unwrap())
+        let frames = stream::repeat(chunk.clone()).map(|chunk| Ok(Frame::data(chunk)));
+        Ok::<_, Infallible>(response.body(StreamBody::new(frames)).unwrap())
     }));
     let request = Request::post("/a/b").header("content-type", "application/grpc");
     let response = service
