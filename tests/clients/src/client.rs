@@ -94,7 +94,9 @@ pub static EVENTS: [Client; 15] = [
         "`@microsoft/fetch-event-source` in Chromium",
         Format::Events,
         Runs::Page("fetchEventSource", Some("@microsoft/fetch-event-source")),
-    ),
+    )
+    // It reads a blank line as the end of a message, also where there is none.
+    .expected(Expected::Event),
     client(
         "`eventsource-parser` in Node",
         Format::Events,

@@ -17,8 +17,8 @@ pub fn write(rows: &[Row<'_>], keepalives: &[&str], first: usize) -> String {
         .iter()
         .map(|keepalive| code(&on_a_line(keepalive)))
         .collect();
-    let mut table = format!("| client | {} |\n", columns.join(" | "));
-    table += &format!("|---|{}\n", "---|".repeat(columns.len()));
+    let mut table = format!("| client | version | {} |\n", columns.join(" | "));
+    table += &format!("|---|---|{}\n", "---|".repeat(columns.len()));
     let mut notes = Notes::default();
     for (client, tried) in rows {
         let (version, cells) = match tried {
@@ -29,8 +29,7 @@ pub fn write(rows: &[Row<'_>], keepalives: &[&str], first: usize) -> String {
             }
             None => ("", vec!["not tried".to_owned(); keepalives.len()]),
         };
-        let name = format!("{} {version}", client.name);
-        table += &format!("| {} | {} |\n", name.trim_end(), cells.join(" | "));
+        table += &format!("| {} | {version} | {} |\n", client.name, cells.join(" | "));
     }
     for (number, note) in (1..).zip(&notes.0) {
         // A list begins after a blank line.
@@ -71,8 +70,8 @@ impl Notes {
             let separator = if cell.is_empty() { "" } else { "; " };
             let place = match place {
                 Place::Before => "before the first event",
-                Place::Between => "between two",
-                Place::Alone => "without any",
+                Place::Between => "between two events",
+                Place::Alone => "alone",
             };
             let verdict = self.text(verdict);
             _ = write!(cell, "{separator}{place}: {verdict}");

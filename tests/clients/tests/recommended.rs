@@ -12,10 +12,9 @@ fn main() -> ExitCode {
     let events = EVENTS.iter().map(|client| (client, COMMENT));
     let lines = LINES.iter().map(|client| (client, EMPTY_LINE));
     let tests = events.chain(lines).map(|(client, keepalive)| {
-        let name = format!(
-            "{}_takes_the_recommended_keepalive_as_expected",
-            client.name
-        );
+        let words = client.name.split(|c: char| !c.is_ascii_alphanumeric());
+        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+        let name = format!("{}_makes_of_it_what_is_expected", words.join("_"));
         let installed = matches!(client.runs, Runs::Rust(..));
         Trial::test(name, || check(client, keepalive)).with_ignored_flag(!installed)
     });
