@@ -4,28 +4,57 @@ mod server;
 
 use std::time::Duration;
 
-use fantoccini::Locator;
-use programs::{Browser, Server, within};
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use programs::{Program, Server, free_addr, quiet, within};
 use proxies::{
     nginx::{self, CONNECTIONS, Front},
     proxy::RunningProxy,
 };
+use serde_json::json;
 use tokio::time::sleep;
 
-/// The page in a browser.
-struct Page(Browser);
+/// A headless browser, which ends with its driver.
+struct Browser {
+    client: Client,
+    _driver: Program,
+}
 
-impl Page {
+impl Browser {
     async fn open(proxy: &RunningProxy, scheme: &str) -> Self {
-        let browser = Browser::open(&["--window-size=760,460", scheme]).await;
-        let browser = browser.unwrap();
-        let url = format!("http://{}/", proxy.addr);
-        browser.client.goto(&url).await.unwrap();
-        Self(browser)
+        let addr = free_addr().unwrap();
+        let mut command = quiet("chromedriver");
+        command.arg(format!("--port={}", addr.port()));
+        let mut driver = Program::start(&mut command).unwrap();
+        assert!(
+            driver.accepts(addr).await.unwrap(),
+            "chromedriver has ended"
+        );
+        let args = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--window-size=760,460",
+            scheme,
+        ];
+        let capabilities = json!({ "goog:chromeOptions": { "args": args } });
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        builder.capabilities(capabilities.as_object().unwrap().clone());
+        let url = format!("http://{addr}");
+        let client = within(builder.connect(&url)).await.unwrap();
+        client
+            .goto(&format!("http://{}/", proxy.addr))
+            .await
+            .unwrap();
+        Self {
+            client,
+            _driver: driver,
+        }
     }
 
     async fn text(&self, id: &str) -> String {
-        let element = self.0.client.find(Locator::Id(id)).await.unwrap();
+        let element = self.client.find(Locator::Id(id)).await.unwrap();
         element.text().await.unwrap()
     }
 
@@ -40,7 +69,7 @@ impl Page {
 
     /// Writes what the page looks like into docs, where SCREENSHOTS is set.
     async fn screenshot(&self, name: &str) {
-        let png = self.0.client.screenshot().await.unwrap();
+        let png = self.client.screenshot().await.unwrap();
         assert!(png.starts_with(b"\x89PNG"), "not a picture");
         if std::env::var_os("SCREENSHOTS").is_some() {
             let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
@@ -49,7 +78,7 @@ impl Page {
     }
 
     async fn close(self) {
-        self.0.close().await.unwrap();
+        self.client.close().await.unwrap();
     }
 }
 
@@ -72,7 +101,7 @@ async fn with_keepalives_the_page_stays_connected_and_shows_its_event() {
     let mut server = server::start(&["--keepalive", "500ms", "--immediate"]).await;
     let proxy = proxy(&server).await;
     for (scheme, name) in [(LIGHT, "sse-light"), (DARK, "sse-dark")] {
-        let browser = Page::open(&proxy, scheme).await;
+        let browser = Browser::open(&proxy, scheme).await;
         browser.wait_for("state", "connected").await;
         sleep(Duration::from_secs(8)).await;
         assert_eq!(browser.text("lost").await, "0");
@@ -92,7 +121,7 @@ async fn with_keepalives_the_page_stays_connected_and_shows_its_event() {
 async fn without_keepalives_the_page_drops() {
     let server = server::start(&["--keepalive", "0s"]).await;
     let proxy = proxy(&server).await;
-    let browser = Page::open(&proxy, LIGHT).await;
+    let browser = Browser::open(&proxy, LIGHT).await;
     // nginx gives up before the response has begun, and answers with an error page itself.
     browser.wait_for("state", "reconnecting").await;
     browser.close().await;
@@ -105,7 +134,7 @@ async fn the_page_comes_back_after_the_server_has_restarted_and_misses_nothing()
     let mut server = server::start(&args).await;
     let addr = server.addr.to_string();
     let proxy = proxy(&server).await;
-    let browser = Page::open(&proxy, LIGHT).await;
+    let browser = Browser::open(&proxy, LIGHT).await;
     browser.wait_for("state", "connected").await;
     server.program.type_line("before").await.unwrap();
     browser.wait_for("last", "before").await;

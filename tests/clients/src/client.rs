@@ -11,6 +11,7 @@ use tokio::{process::Command, time::timeout};
 
 use crate::{
     crates::{self, Read},
+    keepalives::{COMMENT, COMMENT_LINE, EMPTY_LINE},
     stream::{Format, Place, Stream},
     verdict::Verdict,
 };
@@ -31,8 +32,8 @@ pub struct Client {
     pub name: &'static str,
     pub format: Format,
     pub runs: Runs,
-    /// What it makes of the recommended keepalive.
-    pub expected: Expected,
+    /// What it makes of recommended keepalives, if it does not ignore them.
+    but: &'static [(&'static str, Expected)],
 }
 
 /// The kind of a verdict.
@@ -72,14 +73,21 @@ const fn client(name: &'static str, format: Format, runs: Runs) -> Client {
         name,
         format,
         runs,
-        expected: Expected::Ignored,
+        but: &[],
     }
 }
 
 impl Client {
-    const fn expected(mut self, expected: Expected) -> Self {
-        self.expected = expected;
+    const fn but(mut self, but: &'static [(&'static str, Expected)]) -> Self {
+        self.but = but;
         self
+    }
+
+    /// Returns what it is expected to make of a recommended keepalive.
+    pub fn expected(&self, keepalive: &str) -> Expected {
+        let mut but = self.but.iter();
+        let other = but.find(|(other, _)| *other == keepalive);
+        other.map_or(Expected::Ignored, |(_, expected)| *expected)
     }
 }
 
@@ -95,8 +103,8 @@ pub static EVENTS: [Client; 15] = [
         Format::Events,
         Runs::Page("fetchEventSource", Some("@microsoft/fetch-event-source")),
     )
-    // It reads a blank line as the end of a message, also where there is none.
-    .expected(Expected::Event),
+    // Every blank line ends a message there.
+    .but(&[(COMMENT, Expected::Event)]),
     client(
         "`eventsource-parser` in Node",
         Format::Events,
@@ -128,7 +136,7 @@ pub static EVENTS: [Client; 15] = [
         Runs::Rust("eventsource-client", crates::eventsource_client),
     )
     // Comments are items of its stream.
-    .expected(Expected::Event),
+    .but(&[(COMMENT, Expected::Event), (COMMENT_LINE, Expected::Event)]),
     client(
         "`openai` in Node, chat completions",
         Format::Chat,
@@ -189,19 +197,19 @@ pub static LINES: [Client; 7] = [
         Format::Lines,
         Runs::Rust("serde_json", crates::serde_json_lines),
     )
-    .expected(Expected::Error),
+    .but(&[(EMPTY_LINE, Expected::Error)]),
     client(
         "Python, `json.loads` of each line",
         Format::Lines,
         Runs::Python("json_lines"),
     )
-    .expected(Expected::Error),
+    .but(&[(EMPTY_LINE, Expected::Error)]),
     client(
         "Node, `JSON.parse` of each line",
         Format::Lines,
         Runs::Node("json_lines"),
     )
-    .expected(Expected::Error),
+    .but(&[(EMPTY_LINE, Expected::Error)]),
 ];
 
 /// What a client made of a stream.
@@ -297,7 +305,7 @@ impl Client {
             Runs::Node(function) => program(NODE, "clients.cjs", function).await,
             Runs::Page(function, package) => {
                 let text = bundle("page.js").await?;
-                let browser = Browser::open(&[]).await?;
+                let browser = Browser::open("about:blank", &[]).await?;
                 let version = match package {
                     Some(package) => version_in_node(package)?,
                     None => browser.version().context("it has no version")?.to_owned(),
@@ -410,7 +418,6 @@ mod tests {
     use futures::{StreamExt, stream};
 
     use super::*;
-    use crate::keepalives::COMMENT;
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_does_not_end_is_given_up() {

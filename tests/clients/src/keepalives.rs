@@ -3,12 +3,15 @@
 /// What the layer of stream-keepalive-http sends, and axum by itself.
 pub const COMMENT: &str = ":\n\n";
 
+/// The same without the blank line.
+pub const COMMENT_LINE: &str = ":\n";
+
 /// Comments.
 pub const COMMENTS: [&str; 4] = [
     COMMENT,
     // What axum makes of `Event::default().comment("")`.
     ": \n\n",
-    ":\n",
+    COMMENT_LINE,
     // What sse-starlette 3.7 sends.
     ": ping - 2026-11-25 16:00:00.000000+00:00\r\n\r\n",
 ];

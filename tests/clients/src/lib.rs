@@ -7,3 +7,7 @@ pub mod keepalives;
 pub mod stream;
 pub mod table;
 pub mod verdict;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/clients.md")]
+mod page {}

@@ -1,19 +1,19 @@
-//! Chromium, driven by WebDriver.
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use fantoccini::{Client, ClientBuilder};
+use anyhow::{Context, Result};
+use fantoccini::{Client, ClientBuilder, Locator, error::CmdError};
 use hyper_util::client::legacy::connect::HttpConnector;
 #[cfg(unix)]
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::json;
-use tokio::time::timeout;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
 use crate::{PATIENCE, Program, free_addr, quiet};
 
-/// A headless browser.
+/// A headless Chromium.
 #[derive(Debug)]
 pub struct Browser {
     pub client: Client,
@@ -24,36 +24,62 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts it, with these arguments for Chromium besides those that it needs to run here.
-    pub async fn open(more: &[&str]) -> Result<Self> {
+    /// Starts it with these arguments beside its own, and opens the page.
+    pub async fn open(url: &str, args: &[&str]) -> Result<Self> {
         let addr = free_addr()?;
         let mut command = quiet("chromedriver");
         command.arg(format!("--port={}", addr.port()));
         let mut driver = Program::start(&mut command)?;
-        if !driver.accepts(addr).await? {
-            bail!("chromedriver has ended");
-        }
-        let args = [
-            &[
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-            ],
-            more,
+        anyhow::ensure!(driver.accepts(addr).await?, "chromedriver has ended");
+        let own = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
         ];
-        let capabilities = json!({ "goog:chromeOptions": { "args": args.concat() } });
+        let args = [&own, args].concat();
+        let capabilities = json!({
+            "acceptInsecureCerts": true,
+            "goog:chromeOptions": { "args": args },
+        });
         let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(capabilities.as_object().expect("it is one").clone());
-        let url = format!("http://{addr}");
-        let client = timeout(PATIENCE, builder.connect(&url)).await;
-        let client = client.context("Chromium does not start")??;
-        Ok(Self {
+        builder.capabilities(capabilities.as_object().context("no object")?.clone());
+        let driver_url = format!("http://{addr}");
+        let client = timeout(PATIENCE, builder.connect(&driver_url)).await??;
+        let browser = Self {
             #[cfg(unix)]
             process: process(&client),
             client,
             _driver: driver,
-        })
+        };
+        browser.client.goto(url).await?;
+        Ok(browser)
+    }
+
+    /// The text of the element with this id.
+    pub async fn text(&self, id: &str) -> Result<String, CmdError> {
+        self.client.find(Locator::Id(id)).await?.text().await
+    }
+
+    /// Waits until the element with this id has this text.
+    pub async fn wait_for(&self, id: &str, text: &str) -> Result<()> {
+        let mut last = String::new();
+        let shown = async {
+            loop {
+                last = self.text(id).await?;
+                if last == text {
+                    return Ok(());
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let shown = timeout(PATIENCE, shown).await;
+        shown.unwrap_or_else(|_| anyhow::bail!("#{id} shows {last:?}, not {text:?}"))
+    }
+
+    /// Runs a script in the page, and returns what it returns.
+    pub async fn run(&self, script: &str) -> Result<Value, CmdError> {
+        self.client.execute(script, Vec::new()).await
     }
 
     /// Returns the number of its version.
@@ -61,7 +87,7 @@ impl Browser {
         self.client.capabilities()?.get("browserVersion")?.as_str()
     }
 
-    /// Closes it. When it is dropped instead, it is killed.
+    /// Closes the browser. It is killed if it is dropped instead.
     pub async fn close(mut self) -> Result<()> {
         self.client.clone().close().await?;
         #[cfg(unix)]
@@ -87,9 +113,7 @@ impl Drop for Browser {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::{net::TcpStream, time::sleep};
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::within;
@@ -97,7 +121,7 @@ mod tests {
     #[tokio::test]
     #[ignore = "needs chromium: run scripts/install"]
     async fn a_dropped_browser_is_killed() {
-        let browser = Browser::open(&[]).await.unwrap();
+        let browser = Browser::open("about:blank", &[]).await.unwrap();
         let options = &browser.client.capabilities().unwrap()["goog:chromeOptions"];
         let debugger = options["debuggerAddress"].as_str().unwrap().to_owned();
         assert!(TcpStream::connect(&debugger).await.is_ok());
