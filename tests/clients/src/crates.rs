@@ -140,3 +140,15 @@ pub fn serde_json_lines(url: String) -> BoxStream<'static, Result<Value>> {
     };
     read.try_flatten_stream().boxed()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_a_crate_is_that_of_the_lock_file() {
+        let number = version("eventsource-stream").unwrap();
+        assert!(number.starts_with("0.2."), "{number}");
+        assert!(version("no-such-crate").is_err());
+    }
+}

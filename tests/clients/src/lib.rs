@@ -4,6 +4,7 @@
 pub mod client;
 mod crates;
 pub mod keepalives;
+mod session;
 pub mod stream;
 pub mod table;
 pub mod verdict;
