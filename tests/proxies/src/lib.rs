@@ -10,6 +10,8 @@ pub mod example;
 pub mod h2o;
 pub mod haproxy;
 pub mod lighttpd;
+#[cfg(target_os = "linux")]
+pub mod network;
 pub mod nghttpx;
 pub mod nginx;
 pub mod outcome;

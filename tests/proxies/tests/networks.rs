@@ -1,0 +1,300 @@
+//! A cut without a FIN, delay and loss: server, nginx and client, each in a network of its own.
+
+#![cfg(target_os = "linux")]
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use programs::{PATIENCE, Program, Server, piped, within};
+use proxies::{
+    client, example,
+    haproxy::{self, HAPROXY, Version},
+    network::{Conditions, Network, Wire},
+    nginx::{self, Front, NGINX},
+    proxy::{Config, Proxy, RunningProxy},
+};
+use stream_keepalive::KeepaliveExt;
+use tokio::time::{Instant, sleep, timeout};
+use tonic_events::proto::v1::operation_event::Event;
+
+const KEEPALIVE: &str = "1s";
+const GIVE_UP: Duration = Duration::from_secs(3);
+const PING: Duration = Duration::from_secs(1);
+
+/// How many streams suffer delay and loss.
+const STREAMS: usize = 30;
+
+/// How late a busy machine may be.
+const LATE: Duration = Duration::from_secs(3);
+
+/// How long something that is not noticed is watched: longer than any who could notice it waits.
+const WATCH: Duration = Duration::from_secs(10);
+
+/// `server <-> proxy <-> client`; there is no other way between them.
+struct Networks {
+    client: Network,
+    server: Server,
+    proxy: RunningProxy,
+    /// From the server to the proxy.
+    near: Wire,
+    /// From the proxy to the client.
+    far: Wire,
+}
+
+impl Networks {
+    async fn start(
+        server_args: &[&str],
+        proxy: &Proxy,
+        config: impl FnOnce(SocketAddr) -> Config,
+    ) -> Self {
+        let [server_network, proxy_network, client] = [(); 3].map(|()| Network::new().unwrap());
+        let [server_end, proxy_end] = [1, 2].map(|host| Ipv4Addr::new(10, 0, 1, host));
+        let near = [(&server_network, server_end), (&proxy_network, proxy_end)];
+        let near = Wire::new(near).unwrap();
+        let [proxy_end, client_end] = [1, 2].map(|host| Ipv4Addr::new(10, 0, 2, host));
+        let far = Wire::new([(&proxy_network, proxy_end), (&client, client_end)]).unwrap();
+
+        // Outside, since it may have to be built.
+        example::binary("server").await.unwrap();
+        let listen = format!("{server_end}:0");
+        let server_args = [&["--listen", &listen], server_args].concat();
+        let server = inside(&server_network, example::server(&server_args)).await;
+        let server = server.unwrap();
+        let proxy = proxy.start_on(proxy_end.into(), config(server.addr));
+        Self {
+            proxy: inside(&proxy_network, proxy).await.unwrap(),
+            client,
+            server,
+            near,
+            far,
+        }
+    }
+
+    async fn with_nginx(server_args: &[&str]) -> Self {
+        Self::start(server_args, &NGINX, |server| nginx(server, "")).await
+    }
+
+    /// The client of the tonic example, connected.
+    async fn client(&self, give_up: &str) -> Program {
+        let url = format!("http://{}", self.proxy.addr);
+        let mut command = piped(example::binary("client").await.unwrap());
+        command.args(["--connect", &url, "--give-up", give_up]);
+        let mut client = inside(&self.client, async { Program::start(&mut command) }).await;
+        let client_program = client.as_mut().unwrap();
+        client_program.stdout.line_with("keepalive").await.unwrap();
+        client.unwrap()
+    }
+}
+
+fn nginx(server: SocketAddr, more: &str) -> Config {
+    let location = format!("grpc_pass grpc://{server}; {more}");
+    nginx::config(Front::Http2, 4 * STREAMS, &location)
+}
+
+/// Runs what opens sockets or starts programs in that network.
+async fn inside<F: Future>(network: &Network, future: F) -> F::Output {
+    let _inside = network.enter().unwrap();
+    future.await
+}
+
+/// Changes what becomes of packets in one place.
+type Place = fn(&Networks, Conditions);
+
+const BEFORE_PROXY: Place = |networks, conditions| networks.near.set(conditions);
+const BEHIND_PROXY: Place = |networks, conditions| networks.far.set(conditions);
+const TO_CLIENT: Place = |networks, conditions| networks.far.there.set(conditions);
+const TO_SERVER: Place = |networks, conditions| networks.near.back.set(conditions);
+
+/// Cuts the wire, expects that the client finds it within its idle timeout, mends it, and expects that
+/// the client comes back and gets its event.
+async fn client_finds(place: Place) {
+    let mut networks = Networks::with_nginx(&["--keepalive", KEEPALIVE, "--ping", "0s"]).await;
+    let give_up = humantime::format_duration(GIVE_UP).to_string();
+    let mut client = networks.client(&give_up).await;
+
+    place(&networks, Conditions::CUT);
+    let start = Instant::now();
+    let reason = client.stderr.line_with("silent for").await.unwrap();
+    let after = start.elapsed();
+    assert!(reason.starts_with("DeadlineExceeded"), "{reason}");
+    assert!(after < GIVE_UP + LATE, "{after:?}");
+
+    place(&networks, Conditions::default());
+    client.stderr.line_with("connected").await.unwrap();
+    let event = "backup finished";
+    networks.server.program.type_line(event).await.unwrap();
+    client.stdout.line_with(event).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run scripts/install"]
+async fn a_client_finds_a_cut_before_the_proxy_within_its_idle_timeout() {
+    client_finds(BEFORE_PROXY).await;
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run scripts/install"]
+async fn a_client_finds_a_cut_behind_the_proxy_within_its_idle_timeout() {
+    client_finds(BEHIND_PROXY).await;
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run scripts/install"]
+async fn a_client_that_gets_nothing_but_is_heard_finds_it_within_its_idle_timeout() {
+    client_finds(TO_CLIENT).await;
+}
+
+/// The same keepalives, and a PING every so often.
+async fn networks_with_ping(ping: Duration) -> Networks {
+    let ping = humantime::format_duration(ping).to_string();
+    Networks::with_nginx(&["--keepalive", KEEPALIVE, "--ping", &ping]).await
+}
+
+/// Cuts the wire, and returns whether the server says that its subscriber is gone.
+async fn server_finds(networks: &mut Networks, place: Place, patience: Duration) -> bool {
+    // It waits far longer than the server.
+    let _client = networks.client("1h").await;
+    place(networks, Conditions::CUT);
+    let gone = networks.server.program.stderr.line_with("subscriber gone");
+    match timeout(patience, gone).await {
+        Ok(line) => line.unwrap().contains("open=0"),
+        Err(_) => false,
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run scripts/install"]
+async fn a_server_finds_a_cut_by_its_ping() {
+    let mut networks = networks_with_ping(PING).await;
+    assert!(server_finds(&mut networks, BEFORE_PROXY, 2 * PING + LATE).await);
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run scripts/install"]
+async fn a_server_that_is_heard_but_hears_nothing_finds_it_by_its_ping() {
+    let mut networks = networks_with_ping(PING).await;
+    assert!(server_finds(&mut networks, TO_SERVER, 2 * PING + LATE).await);
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run scripts/install"]
+async fn a_server_without_ping_does_not_find_a_cut() {
+    let mut networks = networks_with_ping(Duration::ZERO).await;
+    assert!(!server_finds(&mut networks, BEFORE_PROXY, WATCH).await);
+}
+
+/// nginx answers the PING, and its system keeps what the client does not acknowledge.
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run scripts/install"]
+async fn the_ping_of_a_server_does_not_find_a_cut_behind_the_proxy() {
+    let mut networks = networks_with_ping(PING).await;
+    assert!(!server_finds(&mut networks, BEHIND_PROXY, WATCH).await);
+}
+
+/// `tcp-ut` bounds how long data may be on the way without being acknowledged, and keepalives are data.
+#[tokio::test]
+#[ignore = "needs root, ip and haproxy: run scripts/install"]
+async fn keepalives_find_a_cut_behind_a_proxy_that_bounds_what_is_not_acknowledged() {
+    let config = |server| {
+        let timeout = Duration::from_secs(3600);
+        haproxy::config(&[server], Version::Http2, timeout, "tcp-ut 2s")
+    };
+    let args = ["--keepalive", KEEPALIVE, "--ping", "0s"];
+    let mut networks = Networks::start(&args, &HAPROXY, config).await;
+    // A keepalive, the two seconds, and a retransmission that finds them over.
+    let patience = Duration::from_secs(5) + LATE;
+    assert!(server_finds(&mut networks, BEHIND_PROXY, patience).await);
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run scripts/install"]
+async fn a_client_without_an_idle_timeout_does_not_find_a_cut() {
+    let networks = Networks::with_nginx(&["--keepalive", KEEPALIVE]).await;
+    let mut client = networks.client("0s").await;
+    BEHIND_PROXY(&networks, Conditions::CUT);
+    let end = timeout(WATCH, client.stderr.line_with("back in")).await;
+    assert!(end.is_err(), "{end:?}");
+}
+
+/// 200 ms each way and 1 % lost, on both wires. The proxy and the clients give up after as long.
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run scripts/install"]
+async fn delay_and_loss_cost_no_stream_whose_interval_is_a_third_of_the_timeout() {
+    const TIMEOUT: Duration = Duration::from_secs(6);
+
+    let timeout_directive = format!("grpc_read_timeout {}s;", TIMEOUT.as_secs());
+    let config = |server| nginx(server, &timeout_directive);
+    let mut networks = Networks::start(&["--keepalive", "2s"], &NGINX, config).await;
+    let conditions = Conditions {
+        delay: Duration::from_millis(200),
+        loss: 0.01,
+    };
+    networks.near.set(conditions);
+    networks.far.set(conditions);
+
+    let inside = networks.client.enter().unwrap();
+    let start = Instant::now();
+    let mut streams: FuturesUnordered<_> = (0..STREAMS)
+        .map(|_| within(client::grpc(networks.proxy.addr)))
+        .collect();
+    let mut events = Vec::new();
+    while let Some(stream) = streams.next().await {
+        events.push(stream.unwrap().idle_timeout(TIMEOUT));
+    }
+    // A connection, a request and its answer: two round trips on one wire, and two on the other.
+    assert!(
+        start.elapsed() > 4 * conditions.delay,
+        "{:?}",
+        start.elapsed()
+    );
+    drop(inside);
+
+    // Each counts its keepalives until its event.
+    let subscribers: FuturesUnordered<_> = events
+        .into_iter()
+        .map(|mut events| async move {
+            let mut keepalives = 0;
+            loop {
+                match events
+                    .next()
+                    .await
+                    .expect("a stream is idle for too long")
+                    .unwrap()
+                    .event
+                {
+                    Some(Event::KeepAlive(_)) => keepalives += 1,
+                    _ => return keepalives,
+                }
+            }
+        })
+        .collect();
+    let subscribers = tokio::spawn(subscribers.collect::<Vec<_>>());
+    sleep(5 * TIMEOUT).await;
+    networks
+        .server
+        .program
+        .type_line("backup finished")
+        .await
+        .unwrap();
+    let keepalives = timeout(PATIENCE, subscribers)
+        .await
+        .expect("an event is missing")
+        .unwrap();
+    assert_eq!(keepalives.len(), STREAMS);
+    assert!(
+        keepalives.iter().all(|&keepalives| keepalives > 10),
+        "{keepalives:?}"
+    );
+
+    let ways = [
+        &networks.near.there,
+        &networks.near.back,
+        &networks.far.there,
+        &networks.far.back,
+    ];
+    let lost = ways.map(|way| way.lost());
+    assert!(lost.iter().sum::<usize>() > 10, "{lost:?}");
+}
