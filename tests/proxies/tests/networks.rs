@@ -7,10 +7,14 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, stream::FuturesUnordered};
-use programs::{PATIENCE, Program, Server, piped, within};
+use futures::{
+    StreamExt,
+    future::{join, join_all},
+};
+use programs::{PATIENCE, Program, Server, piped};
 use proxies::{
-    client, example,
+    client::{self, Item, Protocol},
+    example,
     haproxy::{self, HAPROXY, Version},
     network::{Conditions, Network, Wire},
     nginx::{self, Front, NGINX},
@@ -18,7 +22,6 @@ use proxies::{
 };
 use stream_keepalive::KeepaliveExt;
 use tokio::time::{Instant, sleep, timeout};
-use tonic_events::proto::v1::operation_event::Event;
 
 const KEEPALIVE: &str = "1s";
 const GIVE_UP: Duration = Duration::from_secs(3);
@@ -219,82 +222,58 @@ async fn a_client_without_an_idle_timeout_does_not_find_a_cut() {
     assert!(end.is_err(), "{end:?}");
 }
 
+/// Subscribes, and returns how many keepalives came before the event, and when that came.
+async fn follow(addr: SocketAddr, give_up: Duration) -> (u32, Instant) {
+    let items = client::subscribe(Protocol::Grpc, addr).await.unwrap();
+    let mut items = items.idle_timeout(give_up);
+    let mut keepalives = 0;
+    loop {
+        match items
+            .next()
+            .await
+            .expect("it is idle for too long")
+            .unwrap()
+        {
+            Item::Keepalive => keepalives += 1,
+            Item::Event(_) => return (keepalives, Instant::now()),
+        }
+    }
+}
+
 /// 200 ms each way and 1 % lost, on both wires. The proxy and the clients give up after as long.
 #[tokio::test]
 #[ignore = "needs root, ip and nginx: run scripts/install"]
 async fn delay_and_loss_cost_no_stream_whose_interval_is_a_third_of_the_timeout() {
     const TIMEOUT: Duration = Duration::from_secs(6);
-
-    let timeout_directive = format!("grpc_read_timeout {}s;", TIMEOUT.as_secs());
-    let config = |server| nginx(server, &timeout_directive);
-    let mut networks = Networks::start(&["--keepalive", "2s"], &NGINX, config).await;
-    let conditions = Conditions {
+    const CONDITIONS: Conditions = Conditions {
         delay: Duration::from_millis(200),
         loss: 0.01,
     };
-    networks.near.set(conditions);
-    networks.far.set(conditions);
 
-    let inside = networks.client.enter().unwrap();
-    let start = Instant::now();
-    let mut streams: FuturesUnordered<_> = (0..STREAMS)
-        .map(|_| within(client::grpc(networks.proxy.addr)))
-        .collect();
-    let mut events = Vec::new();
-    while let Some(stream) = streams.next().await {
-        events.push(stream.unwrap().idle_timeout(TIMEOUT));
+    let read_timeout = format!("grpc_read_timeout {}s;", TIMEOUT.as_secs());
+    let config = |server| nginx(server, &read_timeout);
+    let mut networks = Networks::start(&["--keepalive", "2s"], &NGINX, config).await;
+    networks.near.set(CONDITIONS);
+    networks.far.set(CONDITIONS);
+
+    let _inside = networks.client.enter().unwrap();
+    let addr = networks.proxy.addr;
+    let subscribers = join_all((0..STREAMS).map(|_| follow(addr, TIMEOUT)));
+    let event = async {
+        sleep(5 * TIMEOUT).await;
+        let sent = Instant::now();
+        let program = &mut networks.server.program;
+        program.type_line("backup finished").await.unwrap();
+        sent
+    };
+    let all = timeout(5 * TIMEOUT + PATIENCE, join(subscribers, event)).await;
+    let (seen, sent) = all.expect("an event is missing");
+    for (keepalives, at) in seen {
+        assert!(keepalives > 10, "{keepalives}");
+        assert!(at - sent >= 2 * CONDITIONS.delay, "{:?}", at - sent);
     }
-    // A connection, a request and its answer: two round trips on one wire, and two on the other.
-    assert!(
-        start.elapsed() > 4 * conditions.delay,
-        "{:?}",
-        start.elapsed()
-    );
-    drop(inside);
 
-    // Each counts its keepalives until its event.
-    let subscribers: FuturesUnordered<_> = events
-        .into_iter()
-        .map(|mut events| async move {
-            let mut keepalives = 0;
-            loop {
-                match events
-                    .next()
-                    .await
-                    .expect("a stream is idle for too long")
-                    .unwrap()
-                    .event
-                {
-                    Some(Event::KeepAlive(_)) => keepalives += 1,
-                    _ => return keepalives,
-                }
-            }
-        })
-        .collect();
-    let subscribers = tokio::spawn(subscribers.collect::<Vec<_>>());
-    sleep(5 * TIMEOUT).await;
-    networks
-        .server
-        .program
-        .type_line("backup finished")
-        .await
-        .unwrap();
-    let keepalives = timeout(PATIENCE, subscribers)
-        .await
-        .expect("an event is missing")
-        .unwrap();
-    assert_eq!(keepalives.len(), STREAMS);
-    assert!(
-        keepalives.iter().all(|&keepalives| keepalives > 10),
-        "{keepalives:?}"
-    );
-
-    let ways = [
-        &networks.near.there,
-        &networks.near.back,
-        &networks.far.there,
-        &networks.far.back,
-    ];
-    let lost = ways.map(|way| way.lost());
+    let (near, far) = (&networks.near, &networks.far);
+    let lost = [&near.there, &near.back, &far.there, &far.back].map(|way| way.lost());
     assert!(lost.iter().sum::<usize>() > 10, "{lost:?}");
 }
