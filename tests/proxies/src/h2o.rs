@@ -7,8 +7,9 @@ use crate::{
 };
 
 pub static H2O: Proxy = Proxy {
+    name: "h2o",
     program: "h2o",
-    version: "-v",
+    version: &["-v"],
     args: &["-c", "config.yaml"],
     scenarios: &[Scenario {
         name: "h2o",

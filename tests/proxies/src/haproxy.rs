@@ -11,8 +11,9 @@ use crate::{
 };
 
 pub static HAPROXY: Proxy = Proxy {
+    name: "haproxy",
     program: "haproxy",
-    version: "-v",
+    version: &["-v"],
     args: &["-db", "-f", "config.yaml"],
     scenarios: &[
         Scenario {

@@ -14,6 +14,7 @@ pub mod lighttpd;
 pub mod network;
 pub mod nghttpx;
 pub mod nginx;
+pub mod node;
 pub mod outcome;
 pub mod proxy;
 pub mod scenario;

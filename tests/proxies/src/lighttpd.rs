@@ -9,8 +9,9 @@ use crate::{
 };
 
 pub static LIGHTTPD: Proxy = Proxy {
+    name: "lighttpd",
     program: "lighttpd",
-    version: "-v",
+    version: &["-v"],
     args: &["-D", "-f", "config.yaml"],
     scenarios: &[
         Scenario {
@@ -22,7 +23,7 @@ pub static LIGHTTPD: Proxy = Proxy {
                 let read = format!(r#", "read-timeout" => {timeout}"#);
                 LIGHTTPD.with(config(server, &read, "server.stream-response-body = 1"))
             },
-            expected: COARSE,
+            expected: Expected::DATA_COUNTS,
         },
         Scenario {
             name: "lighttpd_with_an_idle_client",
@@ -37,7 +38,7 @@ pub static LIGHTTPD: Proxy = Proxy {
                 );
                 LIGHTTPD.with(config(server, "", &more))
             },
-            expected: COARSE,
+            expected: Expected::DATA_COUNTS,
         },
         Scenario {
             name: "lighttpd_as_it_comes",
@@ -52,12 +53,6 @@ pub static LIGHTTPD: Proxy = Proxy {
             expected: Expected::NOTHING_HELPS,
         },
     ],
-};
-
-/// It looks at its clock once a second.
-const COARSE: Expected = Expected {
-    race: true,
-    ..Expected::DATA_COUNTS
 };
 
 fn config(server: SocketAddr, backend: &str, more: &str) -> Config {

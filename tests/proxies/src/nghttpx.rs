@@ -9,8 +9,9 @@ use crate::{
 };
 
 pub static NGHTTPX: Proxy = Proxy {
+    name: "nghttpx",
     program: "nghttpx",
-    version: "-v",
+    version: &["-v"],
     args: &["--conf", "config.yaml"],
     scenarios: &[
         Scenario {

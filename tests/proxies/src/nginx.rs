@@ -11,8 +11,9 @@ use crate::{
 };
 
 pub static NGINX: Proxy = Proxy {
+    name: "nginx",
     program: "nginx",
-    version: "-v",
+    version: &["-v"],
     args: &["-p", ".", "-e", "log", "-c", "config.yaml"],
     scenarios: &[
         Scenario {

@@ -14,10 +14,11 @@ use crate::scenario::Scenario;
 
 /// A proxy that streams go through.
 pub struct Proxy {
+    pub name: &'static str,
     /// What it is started as.
     pub program: &'static str,
-    /// Makes it print its version.
-    pub version: &'static str,
+    /// Make it print its version.
+    pub version: &'static [&'static str],
     /// Make it run in the foreground, with the file `config.yaml` of its working directory.
     ///
     /// `{addr}` stands for where it listens, and `{folder}` for its working directory.
@@ -66,13 +67,13 @@ impl Proxy {
             }
         }
         let log = fs::read_to_string(&log)?;
-        bail!("{} does not start: {}", self.program, log.trim_end());
+        bail!("{} does not start: {}", self.name, log.trim_end());
     }
 
     /// Its name and the number that it prints.
     pub async fn version(&self) -> Result<String> {
         let mut command = programs::piped(self.program);
-        let output = command.arg(self.version).output().await;
+        let output = command.args(self.version).output().await;
         let output = output.with_context(|| format!("cannot start {}", self.program))?;
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
@@ -83,11 +84,7 @@ impl Proxy {
                 let numbers = word.split('.').filter(|part| part.parse::<u16>().is_ok());
                 numbers.count() >= 2
             });
-        Ok(format!(
-            "{} {}",
-            self.program,
-            number.context("no version")?
-        ))
+        Ok(format!("{} {}", self.name, number.context("no version")?))
     }
 }
 

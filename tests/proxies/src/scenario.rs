@@ -15,6 +15,7 @@ use crate::{
     lighttpd::LIGHTTPD,
     nghttpx::NGHTTPX,
     nginx::NGINX,
+    node::{HTTP_PROXY, VITE},
     proxy::{Config, Proxy, RunningProxy},
     squid::SQUID,
     traffic_server::TRAFFIC_SERVER,
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Every proxy. The tests, the table in docs/proxies.md and its versions are made from this.
-pub static PROXIES: [&Proxy; 11] = [
+pub static PROXIES: [&Proxy; 13] = [
     &NGINX,
     &HAPROXY,
     &ENVOY,
@@ -34,6 +35,8 @@ pub static PROXIES: [&Proxy; 11] = [
     &SQUID,
     &LIGHTTPD,
     &TRAFFIC_SERVER,
+    &HTTP_PROXY,
+    &VITE,
 ];
 
 /// A proxy in one configuration.
@@ -59,9 +62,6 @@ pub struct Expected {
     pub keepalive: bool,
     /// Those of a server that sends an HTTP/2 PING every quarter of the timeout.
     pub ping: bool,
-    /// All with an interval equal to the timeout. On a busy machine the proxy may be late, so some of them
-    /// may live where they should not.
-    pub race: bool,
 }
 
 impl Expected {
@@ -70,7 +70,6 @@ impl Expected {
         idle: false,
         keepalive: true,
         ping: false,
-        race: false,
     };
 
     /// What some do that count bytes of the connection, not data of the stream.
@@ -96,7 +95,6 @@ static DIRECT: [Scenario; 2] = [
             idle: true,
             keepalive: true,
             ping: true,
-            race: true,
         },
     },
     Scenario {
@@ -108,7 +106,6 @@ static DIRECT: [Scenario; 2] = [
             idle: true,
             keepalive: true,
             ping: false,
-            race: true,
         },
     },
 ];

@@ -7,8 +7,9 @@ use crate::{
 };
 
 pub static SQUID: Proxy = Proxy {
+    name: "squid",
     program: "squid",
-    version: "-v",
+    version: &["-v"],
     // One process, in the foreground, that says on stderr what is wrong.
     args: &["-N", "-d", "1", "-f", "config.yaml"],
     scenarios: &[Scenario {

@@ -9,8 +9,9 @@ use crate::{
 };
 
 pub static TRAFFIC_SERVER: Proxy = Proxy {
+    name: "traffic_server",
     program: "traffic_server",
-    version: "-V",
+    version: &["-V"],
     args: &["--run-root={folder}/config.yaml"],
     scenarios: &[
         Scenario {
@@ -21,11 +22,7 @@ pub static TRAFFIC_SERVER: Proxy = Proxy {
                 let name = "transaction_no_activity_timeout_out";
                 TRAFFIC_SERVER.with(config(server, name, timeout))
             },
-            // It looks at its clock once a second.
-            expected: Expected {
-                race: true,
-                ..Expected::DATA_COUNTS
-            },
+            expected: Expected::DATA_COUNTS,
         },
         Scenario {
             name: "traffic_server_with_a_limit_on_the_whole_response",

@@ -9,8 +9,9 @@ use crate::{
 };
 
 pub static VARNISH: Proxy = Proxy {
+    name: "varnishd",
     program: "varnishd",
-    version: "-V",
+    version: &["-V"],
     // The file is a list of commands, which include the configuration.
     args: &[
         "-F",
@@ -31,11 +32,7 @@ pub static VARNISH: Proxy = Proxy {
             description: "Varnish, SSE, `between_bytes_timeout`",
             protocol: Protocol::Sse,
             start: |server, timeout| VARNISH.with(config(server, timeout, FAR_AWAY)),
-            // The kernel counts for it, and not from before the timeout began, so all of four may live.
-            expected: Expected {
-                race: true,
-                ..Expected::DATA_COUNTS
-            },
+            expected: Expected::DATA_COUNTS,
         },
         Scenario {
             name: "varnish_with_a_limit_on_the_whole_response",
