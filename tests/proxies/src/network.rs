@@ -1,7 +1,9 @@
 //! Networks of a test's own, and wires between them that delay packets and lose them.
 //!
-//! A network is a network namespace of Linux, and takes root. A wire carries real packets from one to
+//! A network is a network namespace of Linux, which takes root. A wire carries real packets from one to
 //! the other, as Linux's TCP sends them. Nothing is left of either when it is dropped.
+//!
+//! It works in a runtime of one thread, which `#[tokio::test]` starts.
 
 use std::{
     fs::File,
@@ -46,9 +48,6 @@ impl Network {
     }
 
     /// Until the guard is dropped, this thread opens sockets and starts programs in this network.
-    ///
-    /// All that the thread runs is there, so in a runtime it has to be the only one, and nothing else
-    /// may be opened in the meantime.
     pub fn enter(&self) -> Result<Entered> {
         let outside = current()?;
         setns(&self.0, CloneFlags::CLONE_NEWNET)?;
@@ -56,6 +55,12 @@ impl Network {
             outside,
             _thread: PhantomData,
         })
+    }
+
+    /// Opens sockets or starts programs in this network. Nothing else may do so in the meantime.
+    pub async fn run<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        let _entered = self.enter()?;
+        future.await
     }
 }
 
@@ -76,6 +81,40 @@ pub struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         setns(&self.outside, CloneFlags::CLONE_NEWNET).expect("it has been there before");
+    }
+}
+
+/// `server <-> proxy <-> client`, and no other way between them.
+#[derive(Debug)]
+pub struct Chain {
+    pub server: Network,
+    pub proxy: Network,
+    pub client: Network,
+    /// From the server to the proxy.
+    pub near: Wire,
+    /// From the proxy to the client.
+    pub far: Wire,
+}
+
+impl Chain {
+    /// Where the proxy finds the server.
+    pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
+    /// Where the client finds the proxy.
+    pub const PROXY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 1);
+
+    pub fn new() -> Result<Self> {
+        let (server, proxy, client) = (Network::new()?, Network::new()?, Network::new()?);
+        let behind = |addr: Ipv4Addr| Ipv4Addr::from_bits(addr.to_bits() + 1);
+        let near = [(&server, Self::SERVER), (&proxy, behind(Self::SERVER))];
+        let far = [(&proxy, Self::PROXY), (&client, behind(Self::PROXY))];
+        let (near, far) = (Wire::new(near)?, Wire::new(far)?);
+        Ok(Self {
+            server,
+            proxy,
+            client,
+            near,
+            far,
+        })
     }
 }
 
@@ -116,6 +155,8 @@ const MTU: u16 = 1500;
 fn end(network: &Network, addr: Ipv4Addr) -> Result<Tun> {
     let _inside = network.enter()?;
     let queues = Tun::builder()
+        // Browsers take what is called `tun` for a way through another network, and themselves for offline.
+        .name("wire%d")
         .address(addr)
         .netmask(Ipv4Addr::new(255, 255, 255, 0))
         .mtu(MTU.into())
