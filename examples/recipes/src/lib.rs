@@ -4,4 +4,5 @@
 pub mod migrating {}
 pub mod ndjson;
 pub mod resume;
+pub mod shutdown;
 pub mod websocket;
