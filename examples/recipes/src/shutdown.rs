@@ -189,12 +189,17 @@ mod tests {
             .route("/large", get(async || vec![b'x'; 64 << 20]))
     }
 
-    /// A server of streams that have nothing to say.
-    async fn start(addr: SocketAddr) -> (SocketAddr, Shutdown, JoinHandle<io::Result<()>>) {
+    /// A server of streams that have nothing to say. It ends with the number of WebSockets that are still open.
+    async fn start(addr: SocketAddr) -> (SocketAddr, Shutdown, JoinHandle<usize>) {
         let listener = listen(addr).await;
         let addr = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
-        let server = serve(listener, router(&shutdown), shutdown.clone());
+        let router = router(&shutdown);
+        let of_server = shutdown.clone();
+        let server = async move {
+            serve(listener, router, of_server.clone()).await.unwrap();
+            of_server.sockets.len()
+        };
         (addr, shutdown, tokio::spawn(server))
     }
 
@@ -212,12 +217,12 @@ mod tests {
         shutdown.stop.cancel();
         // A response that is cut off would be an error.
         within(async { while response.chunk().await.unwrap().is_some() {} }).await;
-        within(server).await.unwrap().unwrap();
+        assert_eq!(within(server).await.unwrap(), 0);
 
         let (_, shutdown, server) = start(addr).await;
         drop(within(get()).await);
         shutdown.stop.cancel();
-        within(server).await.unwrap().unwrap();
+        assert_eq!(within(server).await.unwrap(), 0);
     }
 
     #[tokio::test]
@@ -252,13 +257,12 @@ mod tests {
         assert_eq!(u16::from(last.await.code), close_code::RESTART);
         // The closing handshake has ended, or this were an error.
         assert!(within(socket.next()).await.is_none());
-        within(server).await.unwrap().unwrap();
-        assert!(shutdown.sockets.is_empty());
+        assert_eq!(within(server).await.unwrap(), 0);
 
         let (_, shutdown, server) = start(addr).await;
         drop(within(connect()).await);
         shutdown.stop.cancel();
-        within(server).await.unwrap().unwrap();
+        assert_eq!(within(server).await.unwrap(), 0);
     }
 
     #[tokio::test]
@@ -285,7 +289,7 @@ mod tests {
         stuck.write_all(request).await.unwrap();
         within(stuck.read_u8()).await.unwrap();
         shutdown.stop.cancel();
-        within(server).await.unwrap().unwrap();
+        assert_eq!(within(server).await.unwrap(), 0);
     }
 
     /// A call that has nothing to say.
