@@ -1,5 +1,6 @@
 #![doc = include_str!("../../../docs/recipes.md")]
 
+pub mod lagged;
 pub mod late;
 #[doc = include_str!("../../../docs/migrating.md")]
 pub mod migrating {}
