@@ -2,6 +2,7 @@
 
 pub mod lagged;
 pub mod late;
+pub mod lifetime;
 #[doc = include_str!("../../../docs/migrating.md")]
 pub mod migrating {}
 pub mod ndjson;
