@@ -127,7 +127,9 @@ fn full_channel<S: Stream<Item = Item> + Send + 'static>(
     })
 }
 
-fn ready_and_pending<S: Stream<Item = Item> + Send + 'static>(wrap: impl Fn(Alternating) -> S) -> Round {
+fn ready_and_pending<S: Stream<Item = Item> + Send + 'static>(
+    wrap: impl Fn(Alternating) -> S,
+) -> Round {
     let mut stream = Box::pin(wrap(Alternating(0)));
     Box::new(move || time(|| poll(stream.as_mut(), 2 * REPEATS)))
 }

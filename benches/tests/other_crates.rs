@@ -1,5 +1,5 @@
-//! What other crates do where `Keepalive` promises something: each line of the comparison in the
-//! README, seen by running it, with `Keepalive` beside it.
+//! What other crates do where `Keepalive` promises something: each line of docs/comparison.md,
+//! seen by running it, next to what `Keepalive` does.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -25,13 +25,16 @@ const PAIR: &str = "ready and pending in turn";
 
 fn main() -> Result<()> {
     let items = read("items.json")?;
-    let runs = ["streams-300k.json", "streams-1m.json", "streams-10m.json"]
+    let runs = ["streams-300k.json", "streams-1m.json"]
         .into_iter()
         .filter(|file| measurement(file).exists())
         .map(read)
         .collect::<Result<Vec<_>>>()?;
 
-    charts("items", &[READY, CHANNEL, PAIR].map(|load| item_panel(&items, load)))?;
+    charts(
+        "items",
+        &[READY, CHANNEL, PAIR].map(|load| item_panel(&items, load)),
+    )?;
     let panels: Vec<_> = runs
         .iter()
         .filter(|run| found(run, "cost").count() > 2)
@@ -100,8 +103,7 @@ fn has_layer(items: &Value, load: &Value) -> bool {
 }
 
 fn load_table<'a>(rows: impl Iterator<Item = &'a Value>, bare: &str) -> String {
-    let mut table =
-        format!("| load | contender | ns | added to {bare} |\n|---|---|---:|---:|\n");
+    let mut table = format!("| load | contender | ns | added to {bare} |\n|---|---|---:|---:|\n");
     for row in rows {
         let (load, contender) = (text(&row["load"]), text(&row["contender"]));
         let (ns, added) = (number(&row["ns"]), number(&row["added"]).max(0.0));
@@ -169,7 +171,10 @@ fn burst_table(runs: &[Value]) -> String {
 
 fn memory_table(run: &Value) -> String {
     let shapes = ["combinator", "boxed", "async-fn", "async-fn-with-locals"];
-    let mut table = format!("| contender | {} |\n|---|---:|---:|---:|---:|\n", shapes.join(" | "));
+    let mut table = format!(
+        "| contender | {} |\n|---|---:|---:|---:|---:|\n",
+        shapes.join(" | ")
+    );
     for row in found(run, "memory") {
         table += &format!("| {} |", text(&row["contender"]));
         for shape in shapes {
@@ -227,9 +232,10 @@ impl Panel {
 
     /// The smallest figure of the others.
     fn best_other(&self) -> f64 {
-        let others = self.bars.iter().filter(|(label, _)| {
-            !OURS.contains(&label.as_str()) && label != CLOCK
-        });
+        let others = self
+            .bars
+            .iter()
+            .filter(|(label, _)| !OURS.contains(&label.as_str()) && label != CLOCK);
         others.map(|(_, value)| *value).fold(f64::NAN, f64::min)
     }
 }
@@ -237,7 +243,12 @@ impl Panel {
 fn item_panel(items: &Value, load: &str) -> Panel {
     let bars = rows(items)
         .filter(|row| row["load"] == load && row["contender"] != "bare")
-        .map(|row| (text(&row["contender"]).to_owned(), number(&row["added"]).max(0.0)));
+        .map(|row| {
+            (
+                text(&row["contender"]).to_owned(),
+                number(&row["added"]).max(0.0),
+            )
+        });
     let mut panel = Panel {
         title: String::new(),
         axis: "nanoseconds added to the bare stream, for each item",
@@ -245,19 +256,33 @@ fn item_panel(items: &Value, load: &str) -> Panel {
     };
     let (ours, other, clock) = (panel.of("keepalive"), panel.best_other(), panel.of(CLOCK));
     panel.title = match load {
-        READY => format!("An item that is ready: {ours:.1} ns more, the others {other:.0} ns or more"),
-        CHANNEL => format!("An item of a channel: {ours:.1} ns more, the others {other:.0} ns or more"),
-        _ => format!("An item after a wait: {ours:.0} ns more, of which reading the clock takes {clock:.0} ns"),
+        READY => {
+            format!(
+                "An item that is ready: Keepalive adds {ours:.1} ns, the others {other:.0} ns or more"
+            )
+        }
+        CHANNEL => {
+            format!(
+                "An item of a channel: Keepalive adds {ours:.1} ns, the others {other:.0} ns or more"
+            )
+        }
+        _ => format!(
+            "An item after a wait: Keepalive adds {ours:.0} ns, of which {clock:.0} ns is reading the clock"
+        ),
     };
     panel
 }
 
 fn cpu_panel(run: &Value) -> Panel {
-    let mut panel = stream_panel(run, "cpu_ns_per_keepalive", "CPU time for each keepalive, nanoseconds");
+    let mut panel = stream_panel(
+        run,
+        "cpu_ns_per_keepalive",
+        "CPU time for each keepalive, nanoseconds",
+    );
     let (own, shared) = (panel.of("keepalive"), panel.of("shared-timer"));
     let other = panel.best_other();
     panel.title = format!(
-        "{} idle streams: {:.2} of the best other's CPU time, {:.2} with SharedTimers",
+        "{} idle streams: {:.2} of the best alternative's CPU time, {:.2} with SharedTimers",
         thousands(run),
         own / other,
         shared / other
@@ -266,9 +291,13 @@ fn cpu_panel(run: &Value) -> Panel {
 }
 
 fn memory_panel(run: &Value) -> Panel {
-    let mut panel = stream_panel(run, "bytes_per_stream", "resident memory for each stream, bytes");
+    let mut panel = stream_panel(
+        run,
+        "bytes_per_stream",
+        "resident memory for each stream, bytes",
+    );
     panel.title = format!(
-        "{} idle streams: {:.0} bytes each, {:.0} with SharedTimers, {:.0} with the best other",
+        "{} idle streams: {:.0} bytes each, {:.0} with SharedTimers; the best alternative takes {:.0}",
         thousands(run),
         panel.of("keepalive"),
         panel.of("shared-timer"),
@@ -314,12 +343,17 @@ fn charts(name: &str, panels: &[Panel]) -> Result<()> {
     );
     for (theme, (ink, ours, theirs)) in [("light", light), ("dark", dark)] {
         let file = Path::new(DOCS).join(format!("{name}-{theme}.svg"));
-        let heights: Vec<_> = panels.iter().map(|panel| 90 + 26 * panel.bars.len() as u32).collect();
+        let heights: Vec<_> = panels
+            .iter()
+            .map(|panel| 90 + 26 * panel.bars.len() as u32)
+            .collect();
         let mut rest = SVGBackend::new(&file, (WIDTH, heights.iter().sum())).into_drawing_area();
         let whole = rest.clone();
         for (panel, height) in panels.iter().zip(heights) {
             let (area, below) = rest.split_vertically(height);
-            draw(panel, &area, ink, |label| if OURS.contains(&label) { ours } else { theirs })?;
+            draw(panel, &area, ink, |label| {
+                if OURS.contains(&label) { ours } else { theirs }
+            })?;
             rest = below;
         }
         whole.present()?;
@@ -337,7 +371,11 @@ where
 {
     let style = |size: i32, weight| (FONT, size).into_font().style(weight).color(&ink);
     let small = style(13, FontStyle::Normal);
-    let most = panel.bars.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
+    let most = panel
+        .bars
+        .iter()
+        .map(|(_, value)| *value)
+        .fold(f64::MIN_POSITIVE, f64::max);
     // The first bar is the uppermost.
     let bars: Vec<_> = panel.bars.iter().rev().collect();
     let mut chart = ChartBuilder::on(area)
@@ -359,6 +397,7 @@ where
         .axis_desc_style(small.clone())
         .x_desc(panel.axis)
         .x_labels(6)
+        .x_label_formatter(&|figure| format!("{figure:.0}"))
         .y_labels(bars.len())
         .y_label_formatter(&label)
         .draw()?;
@@ -371,7 +410,11 @@ where
         bar.set_margin(4, 4, 0, 0);
         chart.draw_series([bar])?;
         let (x, y) = chart.backend_coord(&(*value, SegmentValue::CenterOf(place)));
-        let shown = if *value < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") };
+        let shown = if *value < 100.0 {
+            format!("{value:.1}")
+        } else {
+            format!("{value:.0}")
+        };
         let beside = small.pos(Pos::new(HPos::Left, VPos::Center));
         area.draw(&Text::new(shown, relative(area, (x + 6, y)), beside))?;
     }

@@ -1,9 +1,11 @@
 //! What the command lines of this repository share: one line for each thing that goes wrong, options
-//! that are called alike, lines of standard input, progress on a terminal, and tables in pages.
+//! that are called alike, lines of standard input, the signals that stop a server, progress on a terminal, and
+//! tables in pages.
 
 mod options;
 mod page;
 mod progress;
+mod stop;
 
 use std::{
     io::{self, BufRead},
@@ -17,6 +19,7 @@ use tokio::sync::mpsc;
 pub use options::{GiveUp, Immediate, Keepalive, Listen};
 pub use page::fill;
 pub use progress::Progress;
+pub use stop::{GRACE, cancel_at_signal, stop_signal};
 
 /// Parses the command line. What is wrong with it takes one line, and exit code 2.
 pub fn parse<T: Parser>() -> T {

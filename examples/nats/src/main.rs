@@ -1,7 +1,7 @@
 //! The event RPC of `tonic-events` beyond one machine: every server passes on what goes over one NATS
 //! subject, so it does not matter which of them a client finds.
 
-use std::{pin::pin, process::ExitCode, time::Duration};
+use std::{future::ready, pin::pin, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use async_nats::{Client, ServerAddr, Subscriber};
@@ -14,6 +14,7 @@ use prost::Message;
 use stream_keepalive::KeepaliveExt;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Response, Status, async_trait,
     transport::{Server, server::TcpIncoming},
@@ -51,6 +52,8 @@ struct Args {
 struct Events {
     nats: Client,
     args: Args,
+    /// Cancelled when the server stops.
+    stop: CancellationToken,
 }
 
 #[async_trait]
@@ -70,6 +73,11 @@ impl Backrest for Events {
                 let event = OperationEvent::decode(message.payload);
                 event.map_err(|error| Status::data_loss(error.to_string()))
             })
+            // The server stops when every call has ended, and a call that is kept alive does not end by itself.
+            .take_until(self.stop.clone().cancelled_owned())
+            .chain(stream::once(ready(Err(Status::unavailable(
+                "the server is stopping",
+            )))))
             // Below the keepalive, or that would make a dead broker look well for ever.
             .idle_timeout_with(self.args.give_up.idle, || {
                 Err(Status::unavailable("the broker has fallen silent"))
@@ -117,15 +125,25 @@ async fn run(args: Args) -> anyhow::Result<()> {
             args.nats.port()
         )
     })?;
+    let stop = CancellationToken::new();
+    let grace_over = cli::cancel_at_signal(stop.clone())?;
     let listener = args.listen.bind().await?;
 
     let publish = publish(nats.clone(), args.subject.clone(), args.keepalive.idle);
+    let events = Events {
+        nats,
+        args,
+        stop: stop.clone(),
+    };
     let serve = Server::builder()
-        .add_service(BackrestServer::new(Events { nats, args }))
-        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+        .add_service(BackrestServer::new(events))
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            stop.cancelled(),
+        );
     tokio::select! {
         ended = serve => Ok(ended?),
         ended = publish => ended,
-        ended = tokio::signal::ctrl_c() => Ok(ended?),
+        () = grace_over => Ok(()),
     }
 }

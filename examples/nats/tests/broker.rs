@@ -1,6 +1,9 @@
 //! Two servers, one subject: what becomes of streams when a server or the broker goes.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use futures::{
     StreamExt,
@@ -8,8 +11,7 @@ use futures::{
 };
 use programs::{Program, Server, free_addr, piped, quiet, within};
 use proxies::{
-    client::{Protocol, subscribe},
-    example,
+    client, example,
     haproxy::{self, Version},
 };
 use tokio::time::{sleep, timeout};
@@ -46,7 +48,13 @@ impl Broker {
     }
 
     async fn server(&self, give_up: &str) -> Server {
+        self.server_at(give_up, (Ipv4Addr::LOCALHOST, 0).into())
+            .await
+    }
+
+    async fn server_at(&self, give_up: &str, addr: SocketAddr) -> Server {
         let mut command = piped(env!("CARGO_BIN_EXE_nats-events"));
+        command.args(["--listen", &addr.to_string()]);
         command.args(["--nats", &self.addr.to_string()]);
         command.args(["--keepalive", "200ms", "--give-up", give_up]);
         Server::start(&mut command).await.unwrap()
@@ -54,9 +62,7 @@ impl Broker {
 }
 
 async fn open(server: &Server) -> Streaming<OperationEvent> {
-    within(subscribe(Protocol::Grpc, server.addr))
-        .await
-        .unwrap()
+    within(client::grpc(server.addr)).await.unwrap()
 }
 
 /// A broker, a server, and a subscriber that has seen an event.
@@ -153,6 +159,24 @@ async fn when_a_server_is_killed_its_clients_go_on_at_the_other() {
 }
 
 #[tokio::test]
+#[cfg(unix)]
+#[ignore = "needs nats-server: run scripts/install"]
+async fn a_signal_ends_the_streams_and_the_process_and_the_client_comes_back() {
+    let (broker, mut server, mut events) = live("0s").await;
+    let mut client = client(server.addr).await;
+    server.program.send(programs::Signal::SIGTERM).unwrap();
+    let status = within(next_text(&mut events)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert_eq!(status.message(), "the server is stopping");
+    assert!(server.program.ended().await.unwrap().success());
+
+    let back = client.stderr.line_with("back in").await.unwrap();
+    assert!(back.contains("the server is stopping"), "{back}");
+    let _server = broker.server_at("0s", server.addr).await;
+    client.stderr.line_with("connected").await.unwrap();
+}
+
+#[tokio::test]
 #[ignore = "needs nats-server: run scripts/install"]
 async fn streams_go_on_when_the_broker_restarts() {
     let (mut broker, mut server, mut events) = live("0s").await;
@@ -189,7 +213,7 @@ async fn the_broker_is_missed(server: &Server, events: &mut Streaming<OperationE
     assert!(keepalives >= 2, "{keepalives}");
 
     // A new one is refused at once, or ends likewise.
-    let end = match within(subscribe(Protocol::Grpc, server.addr)).await {
+    let end = match within(client::grpc(server.addr)).await {
         Ok(mut events) => within(next_text(&mut events)).await.unwrap_err(),
         Err(error) => error.downcast().unwrap(),
     };

@@ -4,7 +4,7 @@
 
 use std::{
     convert::Infallible,
-    future::pending,
+    future::{IntoFuture, pending},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -17,10 +17,11 @@ use axum::{
     routing::get,
 };
 use clap::Parser;
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
 use stream_keepalive::KeepaliveExt;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Sends each line of standard input as an event to every page that is open.
 #[derive(Clone, Parser)]
@@ -44,6 +45,8 @@ struct App {
     log: Log,
     /// Tells the numbers of this process from those of one before it.
     boot: u128,
+    /// Cancelled when the server stops.
+    stop: CancellationToken,
 }
 
 #[tokio::main]
@@ -52,17 +55,25 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let grace_over = cli::cancel_at_signal(stop.clone())?;
     let listener = args.listen.bind().await?;
     let app = App {
         args,
         log: read_stdin(),
         boot: SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis(),
+        stop: stop.clone(),
     };
     let router = Router::new()
         .route("/", get(async || Html(include_str!("page.html"))))
         .route("/events", get(events))
         .with_state(app);
-    Ok(axum::serve(listener, router).await?)
+
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    tokio::select! {
+        ended = server.into_future() => Ok(ended?),
+        () = grace_over => Ok(()),
+    }
 }
 
 #[derive(Deserialize)]
@@ -91,6 +102,8 @@ async fn events(
     } else {
         events
     };
+    // The server stops when every response has ended, and a stream that is kept alive does not end by itself.
+    let events = events.take_until(app.stop.cancelled_owned());
     // nginx gathers what it passes on, unless it is asked not to.
     ([("x-accel-buffering", "no")], Sse::new(events))
 }

@@ -31,6 +31,20 @@ impl Events {
         .await
     }
 
+    /// Reads to the end of the connection, and returns the last line with text.
+    async fn end(mut self) -> String {
+        within(async {
+            let mut last = String::new();
+            while let Some(line) = self.0.next_line().await.unwrap() {
+                if !line.is_empty() {
+                    last = line;
+                }
+            }
+            last
+        })
+        .await
+    }
+
     /// Returns the next field of an event but the kind that is expected to come in between.
     async fn data(&mut self) -> String {
         self.line("data: ").await
@@ -97,6 +111,47 @@ async fn after_a_restart_of_the_server_a_client_gets_all_that_is_new() {
     server.program.type_line("one").await.unwrap();
     let mut events = Events::get(&server, "last-event-id: 1234567890-7\r\n").await;
     assert_eq!(events.data().await, "data: one");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_ends_the_streams_and_the_process_and_the_client_comes_back() {
+    for signal in [programs::Signal::SIGTERM, programs::Signal::SIGINT] {
+        let mut server = server::start(&["--keepalive", "100ms"]).await;
+        let mut events = Events::get(&server, "").await;
+        events.line("event: keepalive").await;
+
+        server.program.send(signal).unwrap();
+        assert!(server.program.ended().await.unwrap().success());
+        // The chunk without bytes: the response has ended, and was not cut off.
+        assert_eq!(events.end().await, "0");
+
+        let addr = server.addr.to_string();
+        let server = server::start(&["--keepalive", "100ms", "--listen", &addr]).await;
+        let mut events = Events::get(&server, "").await;
+        events.line("event: keepalive").await;
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_client_that_does_not_read_does_not_hold_up_the_end() {
+    let mut server = server::start(&["--keepalive", "0s"]).await;
+    let mut stuck = Events::get(&server, "").await;
+    stuck.line("HTTP/1.1 200").await;
+    let mut other = Events::get(&server, "").await;
+    other.line("HTTP/1.1 200").await;
+    // More than the buffers of a connection hold.
+    let long = "long ".repeat(2_000_000);
+    server.program.type_line(&long).await.unwrap();
+    other.data().await;
+
+    let start = std::time::Instant::now();
+    server.program.send(programs::Signal::SIGTERM).unwrap();
+    assert!(server.program.ended().await.unwrap().success());
+    // It takes half a second on an idle machine.
+    let took = start.elapsed();
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use super::{Framed, Parse};
 /// An uncompressed message of length zero.
 const EMPTY_MESSAGE: &[u8] = &[0; 5];
 
-/// A filler for gRPC: it sends an empty message, and keeps out of half-sent ones.
+/// A filler for gRPC, which inserts an empty message between two messages.
 ///
-/// An empty message is the default value of every protobuf message. The client sees it as one more
-/// item of the call, so ask first whether it expects one.
+/// An empty message is the default value of every protobuf message. The client gets it as one more item
+/// of the call, so use this filler only if the client expects such an item.
 ///
 /// # Example
 ///
@@ -33,7 +33,7 @@ const EMPTY_MESSAGE: &[u8] = &[0; 5];
 pub struct Grpc(pub(super) Framed<Parser>);
 
 impl Grpc {
-    /// Makes a filler that sends an empty message: five zero bytes.
+    /// Creates a filler that inserts an empty message, which is five zero bytes.
     pub fn new() -> Self {
         Self(Framed::new(Bytes::from_static(EMPTY_MESSAGE)))
     }

@@ -1,12 +1,12 @@
-//! Fillers that keep out of half-sent frames.
+//! Fillers that make keepalives, but never in the middle of a frame.
 //!
-//! A body that is relayed ends its chunks anywhere: in the middle of an event, of a line or of a
-//! message. A keepalive in such a place would become part of it. These fillers read the bytes as
-//! they pass, and let a keepalive out only between two frames. They keep a few bytes of state, copy
-//! nothing and allocate nothing.
+//! A frame is a server-sent event, a line or a gRPC message. A relayed body can be split into chunks
+//! anywhere, even in the middle of a frame. A keepalive in such a place would become part of the frame.
+//! These fillers read the bytes as they pass, and insert a keepalive only between two frames. They keep a
+//! few bytes of state, copy nothing and allocate nothing.
 //!
-//! [`KeepaliveLayer`](crate::KeepaliveLayer) uses them, and they work without it, with each stream
-//! of [`Bytes`], of `Result<Bytes, E>` and of `Result<Frame<Bytes>, E>`:
+//! [`KeepaliveLayer`](crate::KeepaliveLayer) uses them. They also work without it, for streams of
+//! [`Bytes`], `Result<Bytes, E>` or `Result<Frame<Bytes>, E>`:
 //!
 //! ```
 //! use std::{io, time::Duration};
@@ -28,13 +28,13 @@
 //!
 //! assert_eq!(relay.next().await.transpose()?, Some(Bytes::from("data: 1\n\n")));
 //! assert_eq!(relay.next().await.transpose()?, Some(Bytes::from("data: {\"a\":")));
-//! // The event is not complete, so no keepalive comes.
+//! // The event is not complete, so no keepalive is inserted.
 //! assert!(tokio::time::timeout(10 * idle, relay.next()).await.is_err());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! After an error or the trailers, a filler lets out no keepalive.
+//! No keepalive follows an error or the trailers.
 
 mod grpc;
 mod lines;
@@ -47,24 +47,24 @@ use stream_keepalive::Fill;
 pub(crate) use self::sse::BYTE_ORDER_MARK;
 pub use self::{grpc::Grpc, lines::Lines, sse::Sse};
 
-/// Reads the bytes of a stream of frames, and knows whether it is inside one.
+/// A parser that knows whether the bytes so far end inside a frame.
 trait Parse {
     /// Reads the next bytes of the inner stream.
     fn read(&mut self, bytes: &[u8]);
 
-    /// Takes note that a keepalive goes out, which the client reads before all that follows.
+    /// Notes that a keepalive is sent, which the client reads before everything that follows.
     fn keepalive_sent(&mut self) {}
 
-    /// Says whether the bytes read so far end between two frames.
+    /// Returns whether the bytes read so far end between two frames.
     fn is_between_frames(&self) -> bool;
 }
 
-/// A keepalive, and the place in the stream that decides whether it may go out.
+/// A keepalive, and the state that decides whether it may be inserted.
 #[derive(Clone, Debug)]
 struct Framed<P> {
     keepalive: Bytes,
     parser: P,
-    /// After an error or the trailers.
+    /// Whether an error or the trailers have been seen.
     ended: bool,
 }
 
@@ -72,7 +72,7 @@ impl<P: Parse + Default> Framed<P> {
     #[track_caller]
     fn new(keepalive: Bytes) -> Self {
         let mut parser = P::default();
-        // It may have to follow another one.
+        // The keepalive may follow another one.
         parser.keepalive_sent();
         parser.read(&keepalive);
         assert!(

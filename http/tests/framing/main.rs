@@ -93,7 +93,9 @@ fn frames_are_ready_after<F>(mut filler: F, chunks: &[Chunk]) -> bool
 where
     F: Fill<Result<Frame<Bytes>, &'static str>>,
 {
-    chunks.iter().for_each(|chunk| filler.observe(&frame(*chunk)));
+    chunks
+        .iter()
+        .for_each(|chunk| filler.observe(&frame(*chunk)));
     filler.ready()
 }
 

@@ -184,10 +184,22 @@ fn only_what_follows_the_last_event_of_a_chunk_counts() {
         let events = event.repeat(50);
         for before in ["", "d", "data: 1\n", "data: 1\n\n", ": note\n", ": note\r"] {
             assert!(ready(&[before, &events]), "{before:?} {event:?}");
-            assert!(ready(&[before, &events, ": note\n"]), "{before:?} {event:?}");
-            assert!(ready(&[before, &(events.clone() + ": note\n")]), "{before:?} {event:?}");
-            assert!(!ready(&[before, &(events.clone() + "data: 1\n: note\n")]), "{before:?} {event:?}");
-            assert!(!ready(&[before, &(events.clone() + ": note")]), "{before:?} {event:?}");
+            assert!(
+                ready(&[before, &events, ": note\n"]),
+                "{before:?} {event:?}"
+            );
+            assert!(
+                ready(&[before, &(events.clone() + ": note\n")]),
+                "{before:?} {event:?}"
+            );
+            assert!(
+                !ready(&[before, &(events.clone() + "data: 1\n: note\n")]),
+                "{before:?} {event:?}"
+            );
+            assert!(
+                !ready(&[before, &(events.clone() + ": note")]),
+                "{before:?} {event:?}"
+            );
         }
     }
 }

@@ -9,8 +9,9 @@ use crate::{
 };
 
 pub static CADDY: Proxy = Proxy {
+    name: "caddy",
     program: "caddy",
-    version: "version",
+    version: &["version"],
     args: &["run", "--adapter", "caddyfile", "--config", "config.yaml"],
     scenarios: &[Scenario {
         name: "caddy",

@@ -11,22 +11,23 @@ use crate::{
 };
 
 pub static HAPROXY: Proxy = Proxy {
+    name: "haproxy",
     program: "haproxy",
-    version: "-v",
+    version: &["-v"],
     args: &["-db", "-f", "config.yaml"],
     scenarios: &[
         Scenario {
             name: "haproxy_with_http_2",
             description: "HAProxy h2c, `timeout server`",
             protocol: Protocol::Grpc,
-            start: |server, timeout| HAPROXY.with(config(&[server], Version::Http2, timeout)),
+            start: |server, timeout| HAPROXY.with(config(&[server], Version::Http2, timeout, "")),
             expected: Expected::DATA_COUNTS,
         },
         Scenario {
             name: "haproxy_with_http_1",
             description: "HAProxy HTTP/1.1, `timeout server`",
             protocol: Protocol::GrpcWeb,
-            start: |server, timeout| HAPROXY.with(config(&[server], Version::Http1, timeout)),
+            start: |server, timeout| HAPROXY.with(config(&[server], Version::Http1, timeout, "")),
             expected: Expected::DATA_COUNTS,
         },
     ],
@@ -46,10 +47,16 @@ pub async fn start(
     version: Version,
     timeout: Duration,
 ) -> Result<RunningProxy> {
-    HAPROXY.start(config(servers, version, timeout)).await
+    HAPROXY.start(config(servers, version, timeout, "")).await
 }
 
-fn config(servers: &[SocketAddr], version: Version, timeout: Duration) -> Config {
+/// The same, with more options of the address where it listens.
+pub fn config(
+    servers: &[SocketAddr],
+    version: Version,
+    timeout: Duration,
+    bind: &'static str,
+) -> Config {
     let proto = match version {
         Version::Http1 => "",
         Version::Http2 => " proto h2",
@@ -69,7 +76,7 @@ defaults
     timeout server {timeout}ms
     option redispatch 1
 listen events
-    bind {addr}{proto}
+    bind {addr}{proto} {bind}
 {servers}"
         )
     })

@@ -85,7 +85,10 @@ where
     let filled = start(serve(Some(layer)).await?).await?;
     let (plain, filled) = futures::join!(read(&plain, front), read(&filled, front));
     let (plain, lived) = plain;
-    assert!(!plain.is_ok_and(|plain| plain.contains("data")), "without the layer");
+    assert!(
+        !plain.is_ok_and(|plain| plain.contains("data")),
+        "without the layer"
+    );
     assert!(lived >= TIMEOUT, "cut after {lived:?}");
     let (filled, _) = filled;
     let filled = filled.context("with the layer")?;

@@ -1,7 +1,6 @@
 //! Streams each line of standard input to every subscriber, as a created operation.
 
 use std::{
-    future::Future,
     io::{self, IsTerminal},
     pin::pin,
     process::ExitCode,
@@ -17,9 +16,6 @@ use tonic_events::{
 
 /// How many events a subscriber may fall behind before it has to start anew.
 const BACKLOG: usize = 256;
-
-/// How long the streams may take to end.
-const GRACE: Duration = Duration::from_millis(500);
 
 /// Streams each line of standard input to every subscriber, over gRPC and grpc-web.
 #[derive(Parser)]
@@ -49,7 +45,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
-    let mut stop_signal = pin!(stop_signal()?);
+    let mut stop_signal = pin!(cli::stop_signal()?);
     let listener = args.listen.bind().await?;
 
     let bus = Bus::new(BACKLOG);
@@ -78,28 +74,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     // an error that makes clients come back; one that does not even read that is cut off.
     drop(bus);
     drop(stop);
-    match timeout(GRACE, server).await {
+    match timeout(cli::GRACE, server).await {
         Ok(ended) => Ok(ended??),
         Err(_) => Ok(()),
     }
-}
-
-/// Ready at Ctrl-C or SIGTERM, whichever comes first after this call.
-#[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    Ok(async { tokio::signal::ctrl_c().await.unwrap_or_default() })
 }

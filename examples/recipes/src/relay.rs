@@ -1,0 +1,175 @@
+//! A relay of server-sent events, such as the tokens of a language model.
+//!
+//! The bytes are passed on as they come, and the chunks of a body end anywhere: also in the middle of an event,
+//! where the upstream may stall. A keepalive in such a place would become a part of the event.
+
+use std::{error::Error, io, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+};
+use futures::{Stream, StreamExt};
+use stream_keepalive::KeepaliveExt;
+use stream_keepalive_http::framing;
+
+/// Passes on the response of an upstream. If it is a stream of events, it is kept alive.
+pub fn respond(upstream: reqwest::Response, idle: Duration, give_up: Duration) -> Response {
+    let status = upstream.status();
+    // Neither the length nor the encoding of the connection: there are more bytes now.
+    let content_type = upstream.headers().get(CONTENT_TYPE).cloned();
+    let is_events = content_type
+        .as_ref()
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    let body = upstream.bytes_stream();
+    let body = if is_events {
+        Body::from_stream(tokens(body, idle, give_up))
+    } else {
+        Body::from_stream(body)
+    };
+    let headers = content_type.map(|value| [(CONTENT_TYPE, value)]);
+    match headers {
+        Some(headers) => (status, headers, body).into_response(),
+        None => (status, body).into_response(),
+    }
+}
+
+/// Passes on the bytes of an upstream. A keepalive goes out only between two events.
+///
+/// An upstream that sends nothing for `give_up` is taken for dead, inside of an event as well.
+pub fn tokens<S, E>(
+    upstream: S,
+    idle: Duration,
+    give_up: Duration,
+) -> impl Stream<Item = io::Result<Bytes>>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    upstream
+        .map(|bytes| bytes.map_err(io::Error::other))
+        .idle_timeout_with(give_up, || Err(io::ErrorKind::TimedOut.into()))
+        .keepalive_with(idle, framing::Sse::comment())
+        // A model may think for a while before its first token.
+        .immediate()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use eventsource_stream::Eventsource;
+    use futures::{TryStreamExt, stream};
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(20);
+    const GIVE_UP: Duration = Duration::from_secs(600);
+    const STALL: Duration = Duration::from_secs(130);
+
+    /// The answer "Hello.", as the common APIs stream it.
+    const ANSWER: &str = concat!(
+        "data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"content\":\"lo.\"}}]}\r\n\r\n",
+        "event: done\ndata: [DONE]\n\n",
+    );
+    const COMMENT: &[u8] = b":\n\n";
+
+    type Chunk = Result<Bytes, Infallible>;
+
+    /// An upstream that stalls at each of these places.
+    fn stalling(places: &[usize]) -> impl Stream<Item = Chunk> {
+        let ends = places.iter().copied().chain([ANSWER.len()]);
+        let starts = [0].into_iter().chain(places.iter().copied());
+        let chunks: Vec<_> = starts
+            .zip(ends)
+            .map(|(start, end)| &ANSWER[start..end])
+            .collect();
+        stream::iter(chunks).then(async |chunk| {
+            sleep(STALL).await;
+            Ok(Bytes::from_static(chunk.as_bytes()))
+        })
+    }
+
+    async fn parse(bytes: impl Stream<Item = io::Result<Bytes>>) -> Vec<String> {
+        let events = bytes.eventsource().map_ok(|event| event.data);
+        events.try_collect().await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_at_any_place_leaves_the_tokens_as_they_were() {
+        let all = parse(stream::iter([Ok(Bytes::from_static(ANSWER.as_bytes()))])).await;
+        assert_eq!(all.len(), 3);
+        for place in 1..ANSWER.len() {
+            let relayed: Vec<_> = tokens(stalling(&[place]), IDLE, GIVE_UP).collect().await;
+            // Also the wait for the first token is filled: one at once, and six in the stall.
+            let keepalives = relayed
+                .iter()
+                .take_while(|bytes| bytes.as_ref().unwrap() == COMMENT);
+            assert_eq!(keepalives.count(), 7, "{place}");
+            assert_eq!(parse(stream::iter(relayed)).await, all, "{place}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_stall_between_two_events_is_filled() {
+        let places = [30, ANSWER.find("\n\n").unwrap() + 2];
+        let relayed: Vec<_> = tokens(stalling(&places), IDLE, GIVE_UP)
+            .try_collect()
+            .await
+            .unwrap();
+        let is_keepalive: Vec<_> = relayed.iter().map(|bytes| bytes == COMMENT).collect();
+        let mut expected = vec![true; 7];
+        expected.extend([false, false]);
+        expected.extend([true; 6]);
+        expected.extend([false]);
+        assert_eq!(is_keepalive, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_keepalive_that_does_not_look_breaks_a_token() {
+        let blind = stalling(&[30])
+            .map_err(io::Error::other)
+            .keepalive_with(IDLE, || Ok(Bytes::from_static(COMMENT)));
+        let all = parse(stream::iter([Ok(Bytes::from_static(ANSWER.as_bytes()))])).await;
+        assert_ne!(parse(blind).await, all);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_hangs_inside_of_an_event_is_given_up() {
+        let half = Bytes::from_static(&ANSWER.as_bytes()[..30]);
+        let hung = stream::iter([Ok::<_, Infallible>(half)]).chain(stream::pending());
+        let relayed = timeout(2 * GIVE_UP, tokens(hung, IDLE, GIVE_UP).collect::<Vec<_>>()).await;
+        let relayed = relayed.expect("it is not given up");
+        let error = relayed.last().unwrap().as_ref().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(relayed.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_stream_of_events_is_filled_and_what_else_it_says_stays() {
+        let types = [
+            ("text/event-stream; charset=utf-8", true),
+            ("application/json", false),
+        ];
+        for (content_type, filled) in types {
+            let silent = reqwest::Body::wrap_stream(stream::pending::<Chunk>());
+            let upstream = axum::http::Response::builder()
+                .status(429)
+                .header(CONTENT_TYPE, content_type)
+                .body(silent)
+                .unwrap();
+            let response = respond(upstream.into(), IDLE, GIVE_UP);
+            assert_eq!(response.status(), 429);
+            assert_eq!(response.headers()[CONTENT_TYPE], content_type);
+            let mut body = response.into_body().into_data_stream();
+            let first = timeout(GIVE_UP / 2, body.next()).await;
+            assert_eq!(
+                first.is_ok_and(|first| first.unwrap().unwrap() == COMMENT),
+                filled
+            );
+        }
+    }
+}
