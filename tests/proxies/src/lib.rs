@@ -5,8 +5,10 @@
 pub mod apache;
 pub mod caddy;
 pub mod client;
+pub mod compression;
 pub mod envoy;
 pub mod example;
+pub mod half_open;
 pub mod haproxy;
 pub mod nginx;
 pub mod outcome;

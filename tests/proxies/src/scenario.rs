@@ -15,6 +15,9 @@ use crate::{
     proxy::{Config, Proxy, RunningProxy},
 };
 
+/// The page that has the tables.
+pub const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/proxies.md");
+
 /// Every proxy. The tests, the table in docs/proxies.md and its versions are made from this.
 pub static PROXIES: [&Proxy; 5] = [&NGINX, &HAPROXY, &ENVOY, &CADDY, &APACHE];
 
