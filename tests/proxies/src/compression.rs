@@ -295,13 +295,13 @@ async fn start_nginx(server: SocketAddr, more: &str) -> Result<RunningProxy> {
 /// The text of a response, as far as it has come.
 enum Text {
     Plain(Vec<u8>),
-    Gzip(GzDecoder<Vec<u8>>),
+    Gzip(Box<GzDecoder<Vec<u8>>>),
 }
 
 impl Text {
     fn new(compressed: bool) -> Self {
         if compressed {
-            Self::Gzip(GzDecoder::new(Vec::new()))
+            Self::Gzip(Box::new(GzDecoder::new(Vec::new())))
         } else {
             Self::Plain(Vec::new())
         }
