@@ -1,5 +1,8 @@
 //! Runs the programs that tests start. Each of them is killed when its value is dropped, on panic too.
 
+#[cfg(feature = "browser")]
+mod browser;
+mod forwarder;
 mod output;
 
 use std::{
@@ -20,6 +23,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+#[cfg(feature = "browser")]
+pub use browser::Browser;
+pub use forwarder::Forwarder;
 #[cfg(unix)]
 pub use nix::sys::signal::Signal;
 pub use output::Output;
