@@ -1,13 +1,17 @@
 // A connection can be dead while it is open: a proxy has stopped forwarding, the laptop has slept, the network is
 // another one. Then no event says so, and the page would show "connected" forever.
 
-/** How many milliseconds a connection may take to open, as long as the server has not said what its interval is. */
-const PATIENCE = 60_000;
+/**
+ * How many milliseconds the first attempt to open a connection may take, and how many any attempt may take. A browser
+ * may send the request over a connection that has been left over, and that is as dead as the last one.
+ */
+const [FIRST, LONGEST] = [5_000, 60_000];
 
 /** Calls `dead` when nothing has come for three of the intervals in which the server sends at least a keepalive. */
 export class Watchdog {
   #dead;
-  #interval;
+  #interval = Infinity;
+  #patience = FIRST;
   #open;
   #began;
   #heard;
@@ -29,7 +33,8 @@ export class Watchdog {
   heard(interval = this.#interval) {
     this.#open = true;
     this.#heard = Date.now();
-    this.#interval = interval;
+    this.#interval = interval || Infinity;
+    this.#patience = FIRST;
   }
 
   /** The page can be seen again. While it was hidden, its timers were slow or did not run. */
@@ -45,8 +50,9 @@ export class Watchdog {
   }
 
   #check(intervals) {
-    const patience = this.#open ? Infinity : PATIENCE;
-    const limit = this.#interval ? intervals * this.#interval : patience;
-    if (Date.now() - this.#heard > limit) this.#dead();
+    const limit = this.#open ? Infinity : this.#patience;
+    if (Date.now() - this.#heard <= Math.min(limit, intervals * this.#interval)) return;
+    if (!this.#open) this.#patience = Math.min(2 * this.#patience, LONGEST);
+    this.#dead();
   }
 }

@@ -23,15 +23,16 @@ impl Browser {
         command.arg(format!("--port={}", addr.port()));
         let mut driver = Program::start(&mut command)?;
         anyhow::ensure!(driver.accepts(addr).await?, "chromedriver has ended");
-        let own = [
+        let own: &[&str] = &[
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",
         ];
+        let args = [own, args].concat();
         let capabilities = json!({
             "acceptInsecureCerts": true,
-            "goog:chromeOptions": { "args": [&own, args].concat() },
+            "goog:chromeOptions": { "args": args },
         });
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities.as_object().context("no object")?.clone());
