@@ -5,7 +5,7 @@
 use crate::{
     client::Protocol,
     proxy::Proxy,
-    scenario::{Expected, Scenario},
+    scenario::{Expected, Scenario, TIMEOUT},
 };
 
 pub static CADDY: Proxy = Proxy {
@@ -17,6 +17,7 @@ pub static CADDY: Proxy = Proxy {
         name: "caddy",
         description: "Caddy h2c, `read_timeout`",
         protocol: Protocol::Grpc,
+        timeout: TIMEOUT,
         start: |server, timeout| {
             let timeout = timeout.as_millis();
             CADDY.with(Box::new(move |addr, _| {
