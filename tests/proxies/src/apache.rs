@@ -3,7 +3,7 @@
 use crate::{
     client::Protocol,
     proxy::Proxy,
-    scenario::{Expected, Scenario},
+    scenario::{Expected, Scenario, TIMEOUT},
 };
 
 pub static APACHE: Proxy = Proxy {
@@ -16,6 +16,7 @@ pub static APACHE: Proxy = Proxy {
         name: "apache",
         description: "Apache mod_proxy_http2, `timeout=`",
         protocol: Protocol::Grpc,
+        timeout: TIMEOUT,
         start: |server, timeout| {
             let timeout = timeout.as_secs();
             let modules = ["mpm_event", "authz_core", "http2", "proxy", "proxy_http2"];

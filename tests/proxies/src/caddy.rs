@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::{
     client::Protocol,
     proxy::{Proxy, RunningProxy},
-    scenario::{Expected, Scenario},
+    scenario::{Expected, Scenario, TIMEOUT},
 };
 
 pub static CADDY: Proxy = Proxy {
@@ -21,6 +21,7 @@ pub static CADDY: Proxy = Proxy {
         name: "caddy",
         description: "Caddy h2c, `read_timeout`",
         protocol: Protocol::Grpc,
+        timeout: TIMEOUT,
         start: |server, timeout| {
             let timeout = timeout.as_millis();
             CADDY.with(Box::new(move |addr, _| {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     client::Protocol,
     proxy::{Config, Proxy, RunningProxy},
-    scenario::{Expected, Scenario},
+    scenario::{Expected, Scenario, TIMEOUT},
 };
 
 pub static ENVOY: Proxy = Proxy {
@@ -28,6 +28,7 @@ pub static ENVOY: Proxy = Proxy {
             name: "envoy_with_an_idle_timeout",
             description: "Envoy `stream_idle_timeout`",
             protocol: Protocol::Grpc,
+            timeout: TIMEOUT,
             start: |server, timeout| ENVOY.with(config(server, timeout, Duration::ZERO)),
             expected: Expected::DATA_COUNTS,
         },
@@ -35,6 +36,7 @@ pub static ENVOY: Proxy = Proxy {
             name: "envoy_with_a_limit_on_the_whole_response",
             description: "Envoy route `timeout` (the whole response)",
             protocol: Protocol::Grpc,
+            timeout: TIMEOUT,
             start: |server, timeout| ENVOY.with(config(server, Duration::ZERO, timeout)),
             expected: Expected::NOTHING_HELPS,
         },

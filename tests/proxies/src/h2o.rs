@@ -3,7 +3,7 @@
 use crate::{
     client::Protocol,
     proxy::Proxy,
-    scenario::{Expected, Scenario},
+    scenario::{Expected, Scenario, TIMEOUT},
 };
 
 pub static H2O: Proxy = Proxy {
@@ -15,6 +15,7 @@ pub static H2O: Proxy = Proxy {
         name: "h2o",
         description: "H2O, SSE, `proxy.timeout.io`",
         protocol: Protocol::Sse,
+        timeout: TIMEOUT,
         start: |server, timeout| {
             let timeout = timeout.as_millis();
             H2O.with(Box::new(move |addr, _| {

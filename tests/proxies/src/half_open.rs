@@ -38,9 +38,9 @@ use crate::{
     envoy::ENVOY,
     haproxy::{HAPROXY, HOUR, Version, with_timeouts},
     nginx::{NGINX, grpc_pass},
-    outcome::{Outcome, TIMEOUT},
+    outcome::Outcome,
     proxy::Proxy,
-    scenario::Start,
+    scenario::{Start, TIMEOUT},
 };
 
 /// Which side sends keepalives.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     client::Protocol,
     proxy::{Config, Proxy, RunningProxy},
-    scenario::{Expected, Scenario, Start},
+    scenario::{Expected, Scenario, Start, TIMEOUT},
 };
 
 pub static HAPROXY: Proxy = Proxy {
@@ -20,6 +20,7 @@ pub static HAPROXY: Proxy = Proxy {
             name: "haproxy_with_http_2",
             description: "HAProxy h2c, `timeout server`",
             protocol: Protocol::Grpc,
+            timeout: TIMEOUT,
             start: |server, timeout| with_timeouts(server, Version::Http2, HOUR, timeout),
             expected: Expected::DATA_COUNTS,
         },
@@ -27,6 +28,7 @@ pub static HAPROXY: Proxy = Proxy {
             name: "haproxy_with_http_1",
             description: "HAProxy HTTP/1.1, `timeout server`",
             protocol: Protocol::GrpcWeb,
+            timeout: TIMEOUT,
             start: |server, timeout| with_timeouts(server, Version::Http1, HOUR, timeout),
             expected: Expected::DATA_COUNTS,
         },

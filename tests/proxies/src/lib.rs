@@ -3,6 +3,7 @@
 //! A new proxy is a file such as `nginx.rs`, and an entry in [`scenario::PROXIES`].
 
 pub mod apache;
+pub mod bun;
 pub mod caddy;
 pub mod client;
 pub mod compression;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::{
     client::Protocol,
     proxy::{Config, Proxy},
-    scenario::{Expected, Scenario},
+    scenario::{Expected, Scenario, TIMEOUT},
 };
 
 pub static LIGHTTPD: Proxy = Proxy {
@@ -18,6 +18,7 @@ pub static LIGHTTPD: Proxy = Proxy {
             name: "lighttpd_that_streams",
             description: "lighttpd, SSE, `stream-response-body = 1`, `read-timeout`",
             protocol: Protocol::Sse,
+            timeout: TIMEOUT,
             start: |server, timeout| {
                 let timeout = timeout.as_secs();
                 let read = format!(r#", "read-timeout" => {timeout}"#);
@@ -29,6 +30,7 @@ pub static LIGHTTPD: Proxy = Proxy {
             name: "lighttpd_with_an_idle_client",
             description: "the same, `max-write-idle`",
             protocol: Protocol::Sse,
+            timeout: TIMEOUT,
             start: |server, timeout| {
                 let timeout = timeout.as_secs();
                 let more = format!(
@@ -44,6 +46,7 @@ pub static LIGHTTPD: Proxy = Proxy {
             name: "lighttpd_as_it_comes",
             description: "lighttpd as it comes: buffering on",
             protocol: Protocol::Sse,
+            timeout: TIMEOUT,
             start: |server, timeout| {
                 let timeout = timeout.as_secs();
                 let read = format!(r#", "read-timeout" => {timeout}"#);

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     client::Protocol,
     proxy::{Config, Proxy},
-    scenario::{Expected, Scenario},
+    scenario::{Expected, Scenario, TIMEOUT},
 };
 
 pub static NGHTTPX: Proxy = Proxy {
@@ -18,6 +18,7 @@ pub static NGHTTPX: Proxy = Proxy {
             name: "nghttpx_with_http_2",
             description: "nghttpx h2c, `backend-read-timeout`",
             protocol: Protocol::Grpc,
+            timeout: TIMEOUT,
             start: |server, timeout| NGHTTPX.with(config(server, ";;proto=h2", timeout)),
             expected: Expected::BYTES_COUNT,
         },
@@ -25,6 +26,7 @@ pub static NGHTTPX: Proxy = Proxy {
             name: "nghttpx_with_http_1",
             description: "nghttpx HTTP/1.1, SSE, `backend-read-timeout`",
             protocol: Protocol::Sse,
+            timeout: TIMEOUT,
             start: |server, timeout| NGHTTPX.with(config(server, "", timeout)),
             expected: Expected::DATA_COUNTS,
         },

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     client::Protocol,
     proxy::{Config, Proxy, RunningProxy},
-    scenario::{Expected, Scenario, Start},
+    scenario::{Expected, Scenario, Start, TIMEOUT},
 };
 
 pub static NGINX: Proxy = Proxy {
@@ -20,6 +20,7 @@ pub static NGINX: Proxy = Proxy {
             name: "nginx_with_grpc_pass",
             description: "nginx `grpc_pass`, `grpc_read_timeout`",
             protocol: Protocol::Grpc,
+            timeout: TIMEOUT,
             start: |server, timeout| {
                 let timeout = timeout.as_millis();
                 grpc_pass(server, &format!("grpc_read_timeout {timeout}ms;"))
@@ -30,6 +31,7 @@ pub static NGINX: Proxy = Proxy {
             name: "nginx_unbuffered",
             description: "nginx `proxy_pass`, HTTP/1.1, `proxy_read_timeout`, `x-accel-buffering: no`",
             protocol: Protocol::GrpcWeb,
+            timeout: TIMEOUT,
             start: |server, timeout| proxy_pass(server, timeout, "proxy_http_version 1.1;"),
             expected: Expected::DATA_COUNTS,
         },
@@ -37,6 +39,7 @@ pub static NGINX: Proxy = Proxy {
             name: "nginx_with_its_buffer_on",
             description: "the same, that header ignored: buffering on",
             protocol: Protocol::GrpcWeb,
+            timeout: TIMEOUT,
             start: |server, timeout| {
                 let more = "proxy_http_version 1.1; proxy_ignore_headers X-Accel-Buffering;";
                 proxy_pass(server, timeout, more)
@@ -47,6 +50,7 @@ pub static NGINX: Proxy = Proxy {
             name: "nginx_as_it_comes",
             description: "nginx `proxy_pass` as it comes: HTTP/1.0, buffering on",
             protocol: Protocol::GrpcWeb,
+            timeout: TIMEOUT,
             start: |server, timeout| {
                 proxy_pass(server, timeout, "proxy_ignore_headers X-Accel-Buffering;")
             },

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     client::Protocol,
     proxy::{Config, Proxy},
-    scenario::{Expected, Scenario},
+    scenario::{Expected, Scenario, TIMEOUT},
 };
 
 /// Where scripts/install puts it.
@@ -35,6 +35,7 @@ pub static HTTP_PROXY: Proxy = Proxy {
             name: "http_proxy_with_a_timeout_of_the_server",
             description: "http-proxy, SSE, `proxyTimeout`",
             protocol: Protocol::Sse,
+            timeout: TIMEOUT,
             start: |server, timeout| HTTP_PROXY.with(http_proxy(server, "proxyTimeout", timeout)),
             expected: Expected::DATA_COUNTS,
         },
@@ -42,6 +43,7 @@ pub static HTTP_PROXY: Proxy = Proxy {
             name: "http_proxy_with_a_timeout_of_the_client",
             description: "http-proxy, SSE, `timeout`",
             protocol: Protocol::Sse,
+            timeout: TIMEOUT,
             start: |server, timeout| HTTP_PROXY.with(http_proxy(server, "timeout", timeout)),
             expected: Expected::DATA_COUNTS,
         },
@@ -65,6 +67,7 @@ pub static VITE: Proxy = Proxy {
             name: "vite_with_a_timeout_of_the_server",
             description: "Vite `server.proxy`, SSE, `proxyTimeout`",
             protocol: Protocol::Sse,
+            timeout: TIMEOUT,
             start: |server, timeout| VITE.with(vite(server, "proxyTimeout", timeout)),
             expected: Expected::DATA_COUNTS,
         },
@@ -72,6 +75,7 @@ pub static VITE: Proxy = Proxy {
             name: "vite_with_a_timeout_of_the_client",
             description: "Vite `server.proxy`, SSE, `timeout`",
             protocol: Protocol::Sse,
+            timeout: TIMEOUT,
             start: |server, timeout| VITE.with(vite(server, "timeout", timeout)),
             expected: Expected::DATA_COUNTS,
         },

@@ -13,22 +13,19 @@ use crate::{
     scenario::Scenario,
 };
 
-/// After which idle time the proxies cut a stream.
-pub const TIMEOUT: Duration = Duration::from_secs(2);
-
 /// How the server keeps its streams alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
     Nothing,
-    /// Keepalives in the stream.
-    Keepalive(Duration),
-    /// HTTP/2 PING on the connection.
-    Ping(Duration),
+    /// That many keepalives in the proxy's timeout.
+    Keepalive(u32),
+    /// That many HTTP/2 PINGs, on the connection.
+    Ping(u32),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It lived for four times the timeout, and its event came that long after it was sent.
+    /// It lived for its [`lifetime`](Scenario::lifetime), and its event came that long after it was sent.
     Alive {
         event_after: Duration,
     },
@@ -66,8 +63,8 @@ pub async fn run(scenario: &Scenario, strategy: Strategy) -> Result<Outcome> {
     if protocol == Protocol::Sse && matches!(strategy, Strategy::Ping(_)) {
         return Ok(Outcome::NoPing);
     }
-    let mut server = start(protocol, strategy).await?;
-    let proxy = (scenario.start)(server.addr, TIMEOUT).await?;
+    let mut server = start(scenario, strategy).await?;
+    let proxy = (scenario.start)(server.addr, scenario.timeout).await?;
     let addr = proxy.as_ref().map_or(server.addr, |proxy| proxy.addr);
 
     let start = Instant::now();
@@ -76,7 +73,7 @@ pub async fn run(scenario: &Scenario, strategy: Strategy) -> Result<Outcome> {
             after: start.elapsed(),
         })
     };
-    let end = start + 4 * TIMEOUT;
+    let end = start + scenario.lifetime();
     let mut items = match timeout_at(end, client::subscribe(protocol, addr)).await {
         Err(_) => return Ok(Outcome::NoHeaders),
         Ok(Err(_)) => return dead(),
@@ -111,15 +108,16 @@ pub async fn run(scenario: &Scenario, strategy: Strategy) -> Result<Outcome> {
     }
 }
 
-async fn start(protocol: Protocol, strategy: Strategy) -> Result<Server> {
+async fn start(scenario: &Scenario, strategy: Strategy) -> Result<Server> {
+    let timeout = scenario.timeout;
     let text = |duration: Duration| format!("{}ms", duration.as_millis());
     let (keepalive, ping) = match strategy {
         Strategy::Nothing => (Duration::ZERO, Duration::ZERO),
-        Strategy::Keepalive(idle) => (idle, Duration::ZERO),
-        Strategy::Ping(interval) => (Duration::ZERO, interval),
+        Strategy::Keepalive(times) => (timeout / times, Duration::ZERO),
+        Strategy::Ping(times) => (Duration::ZERO, timeout / times),
     };
     let (keepalive, ping) = (text(keepalive), text(ping));
-    match protocol {
+    match scenario.protocol {
         Protocol::Grpc | Protocol::GrpcWeb => {
             example::server(&["--keepalive", &keepalive, "--ping", &ping]).await
         }

@@ -7,6 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 
 use crate::{
     apache::APACHE,
+    bun::BUN,
     caddy::CADDY,
     client::Protocol,
     envoy::ENVOY,
@@ -26,7 +27,7 @@ use crate::{
 pub const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/proxies.md");
 
 /// Every proxy. The tests, the table in docs/proxies.md and its versions are made from this.
-pub static PROXIES: [&Proxy; 13] = [
+pub static PROXIES: [&Proxy; 14] = [
     &NGINX,
     &HAPROXY,
     &ENVOY,
@@ -40,7 +41,11 @@ pub static PROXIES: [&Proxy; 13] = [
     &TRAFFIC_SERVER,
     &HTTP_PROXY,
     &VITE,
+    &BUN,
 ];
+
+/// After which idle time most of them cut a stream.
+pub const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A proxy in one configuration.
 pub struct Scenario {
@@ -50,9 +55,18 @@ pub struct Scenario {
     pub description: &'static str,
     /// The kind of stream that it carries.
     pub protocol: Protocol,
+    /// After which idle time it cuts a stream: [`TIMEOUT`], or as soon as it can.
+    pub timeout: Duration,
     /// Starts it in front of a server, with that timeout.
     pub start: fn(SocketAddr, Duration) -> Start,
     pub expected: Expected,
+}
+
+impl Scenario {
+    /// How long a stream lives before its event.
+    pub fn lifetime(&self) -> Duration {
+        4 * self.timeout
+    }
 }
 
 pub type Start = BoxFuture<'static, Result<Option<RunningProxy>>>;
@@ -93,6 +107,7 @@ static DIRECT: [Scenario; 2] = [
         name: "no_proxy",
         description: "none",
         protocol: Protocol::Grpc,
+        timeout: TIMEOUT,
         start: |_, _| async { Ok(None) }.boxed(),
         expected: Expected {
             idle: true,
@@ -104,6 +119,7 @@ static DIRECT: [Scenario; 2] = [
         name: "no_proxy_and_server_sent_events",
         description: "none, server-sent events",
         protocol: Protocol::Sse,
+        timeout: TIMEOUT,
         start: |_, _| async { Ok(None) }.boxed(),
         expected: Expected {
             idle: true,

@@ -3,7 +3,7 @@
 use crate::{
     client::Protocol,
     proxy::Proxy,
-    scenario::{Expected, Scenario},
+    scenario::{Expected, Scenario, TIMEOUT},
 };
 
 pub static SQUID: Proxy = Proxy {
@@ -16,6 +16,7 @@ pub static SQUID: Proxy = Proxy {
         name: "squid",
         description: "Squid, SSE, `read_timeout`",
         protocol: Protocol::Sse,
+        timeout: TIMEOUT,
         start: |server, timeout| {
             let timeout = timeout.as_secs();
             let (ip, port) = (server.ip(), server.port());

@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, time::Duration};
 use crate::{
     client::Protocol,
     proxy::{Config, Proxy},
-    scenario::{Expected, Scenario},
+    scenario::{Expected, Scenario, TIMEOUT},
 };
 
 pub static TRAFFIC_SERVER: Proxy = Proxy {
@@ -18,6 +18,7 @@ pub static TRAFFIC_SERVER: Proxy = Proxy {
             name: "traffic_server",
             description: "Traffic Server, SSE, `transaction_no_activity_timeout_out`",
             protocol: Protocol::Sse,
+            timeout: TIMEOUT,
             start: |server, timeout| {
                 let name = "transaction_no_activity_timeout_out";
                 TRAFFIC_SERVER.with(config(server, name, timeout))
@@ -28,6 +29,7 @@ pub static TRAFFIC_SERVER: Proxy = Proxy {
             name: "traffic_server_with_a_limit_on_the_whole_response",
             description: "the same, `transaction_active_timeout_in` (the whole response)",
             protocol: Protocol::Sse,
+            timeout: TIMEOUT,
             start: |server, timeout| {
                 let name = "transaction_active_timeout_in";
                 TRAFFIC_SERVER.with(config(server, name, timeout))

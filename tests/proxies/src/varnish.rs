@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     client::Protocol,
     proxy::{Config, Proxy},
-    scenario::{Expected, Scenario},
+    scenario::{Expected, Scenario, TIMEOUT},
 };
 
 pub static VARNISH: Proxy = Proxy {
@@ -31,6 +31,7 @@ pub static VARNISH: Proxy = Proxy {
             name: "varnish",
             description: "Varnish, SSE, `between_bytes_timeout`",
             protocol: Protocol::Sse,
+            timeout: TIMEOUT,
             start: |server, timeout| VARNISH.with(config(server, timeout, FAR_AWAY)),
             expected: Expected::DATA_COUNTS,
         },
@@ -38,6 +39,7 @@ pub static VARNISH: Proxy = Proxy {
             name: "varnish_with_a_limit_on_the_whole_response",
             description: "Varnish, SSE, `send_timeout` (the whole response)",
             protocol: Protocol::Sse,
+            timeout: TIMEOUT,
             start: |server, timeout| VARNISH.with(config(server, FAR_AWAY, timeout)),
             expected: Expected::NOTHING_HELPS,
         },

@@ -9,7 +9,7 @@ use proxies::{
     client::{Item, Protocol, subscribe},
     example,
     node::{HTTP_PROXY, http_proxy},
-    outcome::TIMEOUT,
+    scenario::TIMEOUT,
 };
 use stream_keepalive::KeepaliveExt;
 use tokio::time::{sleep, timeout};

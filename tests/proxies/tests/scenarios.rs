@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use futures::future::try_join_all;
 use libtest_mimic::{Arguments, Failed, Trial};
 use proxies::{
-    outcome::{Outcome, Strategy, TIMEOUT, run},
+    outcome::{Outcome, Strategy, run},
     scenario::{self, Scenario},
 };
 
@@ -25,9 +25,9 @@ fn main() -> ExitCode {
 async fn check(scenario: &Scenario) -> Result<(), Failed> {
     let strategies = [
         Strategy::Nothing,
-        Strategy::Keepalive(TIMEOUT / 4),
-        Strategy::Keepalive(TIMEOUT / 2),
-        Strategy::Ping(TIMEOUT / 4),
+        Strategy::Keepalive(4),
+        Strategy::Keepalive(2),
+        Strategy::Ping(4),
     ];
     let outcomes = strategies.map(|strategy| run(scenario, strategy));
     let outcomes = try_join_all(outcomes)

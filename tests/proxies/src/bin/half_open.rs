@@ -9,8 +9,8 @@ use cli::Progress;
 use futures::{StreamExt, TryStreamExt, stream};
 use proxies::{
     half_open::{LIMITS, Sender, run},
-    outcome::{Outcome, TIMEOUT},
-    scenario::PAGE,
+    outcome::Outcome,
+    scenario::{PAGE, TIMEOUT},
 };
 
 /// Runs a bidirectional call that falls silent through every proxy, with keepalives from either side, and

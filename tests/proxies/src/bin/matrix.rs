@@ -8,15 +8,12 @@ use clap::Parser;
 use cli::Progress;
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use proxies::{
-    outcome::{Outcome, Strategy, TIMEOUT, run},
-    scenario::{self, PAGE, PROXIES},
+    outcome::{Outcome, Strategy, run},
+    scenario::{self, PAGE, PROXIES, Scenario},
 };
 
 /// How many streams race against the timeout.
 const RACES: usize = 10;
-
-/// How long a stream takes that lives. Most do.
-const EXPECTED: Duration = TIMEOUT.saturating_mul(4);
 
 /// Runs an idle stream through every proxy, with and without keepalives, and writes what becomes of it
 /// into docs/proxies.md.
@@ -35,11 +32,11 @@ async fn main() -> ExitCode {
 async fn write_table(args: Args) -> Result<()> {
     let mut strategies = vec![
         Strategy::Nothing,
-        Strategy::Keepalive(TIMEOUT / 4),
-        Strategy::Keepalive(TIMEOUT / 2),
-        Strategy::Ping(TIMEOUT / 4),
+        Strategy::Keepalive(4),
+        Strategy::Keepalive(2),
+        Strategy::Ping(4),
     ];
-    strategies.resize(strategies.len() + RACES, Strategy::Keepalive(TIMEOUT));
+    strategies.resize(strategies.len() + RACES, Strategy::Keepalive(1));
     let versions = try_join_all(PROXIES.map(|proxy| proxy.version())).await?;
 
     let scenarios: Vec<_> = scenario::all().map(|(_, scenario)| scenario).collect();
@@ -47,13 +44,15 @@ async fn write_table(args: Args) -> Result<()> {
         let strategies = strategies.iter();
         strategies.map(move |&strategy| (scenario, strategy))
     });
-    let share = EXPECTED / args.at_once as u32;
-    let progress = Progress::new(share * (scenarios.len() * strategies.len()) as u32);
+    // Most streams live.
+    let share = |scenario: &Scenario| scenario.lifetime() / args.at_once as u32;
+    let all: Duration = scenarios.iter().map(|scenario| share(scenario)).sum();
+    let progress = Progress::new(all * strategies.len() as u32);
     let outcomes: Vec<Outcome> = stream::iter(runs)
         .map(async |(scenario, strategy)| {
             progress.begin(scenario.description);
             let outcome = run(scenario, strategy).await;
-            progress.advance(share);
+            progress.advance(share(scenario));
             outcome.with_context(|| format!("{}, {strategy:?}", scenario.description))
         })
         .buffered(args.at_once)
