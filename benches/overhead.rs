@@ -1,6 +1,6 @@
-//! What keepalives add to an item, with each contender.
+//! What keepalives add to an item with each contender, and what the layer adds to a frame.
 
-use ::benches::loads;
+use ::benches::{frames, loads};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn overhead(criterion: &mut Criterion) {
@@ -10,7 +10,7 @@ fn overhead(criterion: &mut Criterion) {
         .expect("a runtime can be built");
     let _guard = runtime.enter();
 
-    for load in loads::all() {
+    for load in loads::all().into_iter().chain(frames::all()) {
         let mut group = criterion.benchmark_group(load.name);
         group.throughput(Throughput::Elements(loads::REPEATS));
         for (contender, mut round) in load.contenders {

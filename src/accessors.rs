@@ -1,15 +1,16 @@
-/// The methods that both adapters share. Each has the fields `inner` and `clock`.
+/// Defines the methods that both adapters share. Both have the fields `inner` and `clock`.
 macro_rules! accessors {
     () => {
-        /// Returns the idle time that was set.
+        /// Returns the idle time.
         #[inline]
         pub fn idle(&self) -> Duration {
             self.clock.idle()
         }
 
-        /// Changes the idle time; a running idle clock starts from zero at the next poll.
+        /// Changes the idle time. A running idle clock starts again from zero at the next poll.
         ///
-        /// It does not wake the task. A zero duration turns the adapter off until another is set.
+        /// This does not wake the task. [`Duration::ZERO`] turns the adapter off until you set another
+        /// duration.
         #[doc(alias = "reset")]
         #[inline]
         pub fn set_idle(self: Pin<&mut Self>, idle: Duration) {
@@ -22,19 +23,19 @@ macro_rules! accessors {
             &self.inner
         }
 
-        /// Returns a mutable reference to the inner stream; an item taken here does not stop the idle clock.
+        /// Returns a mutable reference to the inner stream. Taking an item from it does not stop the idle clock.
         #[inline]
         pub fn get_mut(&mut self) -> &mut S {
             &mut self.inner
         }
 
-        /// Returns a pinned mutable reference to the inner stream; an item taken here does not stop the idle clock.
+        /// Returns a pinned reference to the inner stream. Taking an item from it does not stop the idle clock.
         #[inline]
         pub fn get_pin_mut(self: Pin<&mut Self>) -> Pin<&mut S> {
             self.project().inner
         }
 
-        /// Returns the inner stream. No item is lost, since the adapter holds none.
+        /// Returns the inner stream. No item is lost, because the adapter buffers none.
         #[inline]
         pub fn into_inner(self) -> S {
             self.inner

@@ -7,8 +7,7 @@ use crate::{Fill, IdleTimeout, Keepalive, Repeat};
 /// Adds [`keepalive`](KeepaliveExt::keepalive) and [`idle_timeout`](KeepaliveExt::idle_timeout) to every
 /// stream.
 ///
-/// The methods need no runtime, read no clock and allocate nothing. [`Keepalive`] has the rules for
-/// both adapters.
+/// [`Keepalive`](Keepalive#rules) states the rules for both.
 ///
 /// # Example
 ///
@@ -32,8 +31,8 @@ use crate::{Fill, IdleTimeout, Keepalive, Repeat};
 pub trait KeepaliveExt: Stream {
     /// Inserts a clone of `item` whenever the stream has been idle for `idle`.
     ///
-    /// [`keepalive_with`](KeepaliveExt::keepalive_with) does the same for an item that is not `Clone`, or
-    /// that has to be built for each keepalive.
+    /// Use [`keepalive_with`](KeepaliveExt::keepalive_with) if the item is not `Clone`, or if you want to
+    /// build it for each keepalive.
     ///
     /// # Example
     ///
@@ -65,12 +64,12 @@ pub trait KeepaliveExt: Stream {
 
     /// Inserts an item made by `fill` whenever the stream has been idle for `idle`.
     ///
-    /// `fill` is a closure or function that returns an item, or a [`Fill`] of your own. It runs once for
-    /// each keepalive, as the keepalive is yielded.
+    /// `fill` is a closure or function that returns an item, or a type of your own that implements
+    /// [`Fill`]. It runs once for each keepalive, when the keepalive is yielded.
     ///
     /// # Example
     ///
-    /// A byte stream, whose item is not `Clone` because of its error:
+    /// The items of this byte stream are not `Clone`, because `io::Error` is not:
     ///
     /// ```
     /// use std::{io, time::Duration};
@@ -99,8 +98,8 @@ pub trait KeepaliveExt: Stream {
 
     /// Ends the stream once it has been idle for `idle`.
     ///
-    /// It ends as if the inner stream had ended. To tell the consumer why, use
-    /// [`idle_timeout_with`](KeepaliveExt::idle_timeout_with).
+    /// To the consumer this looks like the end of the inner stream. Use
+    /// [`idle_timeout_with`](KeepaliveExt::idle_timeout_with) if it has to know the reason.
     ///
     /// # Example
     ///
@@ -129,8 +128,7 @@ pub trait KeepaliveExt: Stream {
 
     /// Ends the stream with one last item once it has been idle for `idle`.
     ///
-    /// `last` runs at most once, as its item is yielded. It does not run if the inner stream ends by
-    /// itself.
+    /// `last` makes that item, for example an error. It does not run if the inner stream ends by itself.
     ///
     /// # Example
     ///

@@ -1,13 +1,19 @@
 /// Makes the keepalives that a [`Keepalive`](crate::Keepalive) inserts.
 ///
-/// Every closure or function that takes nothing and returns an item is a filler, and so is [`Repeat`],
-/// which clones one value. Implement the trait for a type of your own where the filler has to see the
-/// items, must be able to hold a keepalive back, or must have a name.
+/// Every closure or function that takes no arguments and returns an item is a filler. So is [`Repeat`],
+/// which clones one value.
+///
+/// Implement this trait for a type of your own if the filler has to see the items of the stream, if it has
+/// to hold keepalives back, or if you have to name its type.
+///
+/// If one of the methods panics, the panic propagates and the stream can be polled again. A panic in
+/// [`fill`](Fill::fill) or [`ready`](Fill::ready) skips one keepalive. A panic in
+/// [`observe`](Fill::observe) loses the item.
 ///
 /// # Example
 ///
-/// A keepalive that carries the last sequence number, so that the client can resume after it. There is
-/// none before the first event, because the client could not resume there:
+/// These keepalives carry the last sequence number, so that the client can resume after it. No keepalive
+/// is sent before the first event, because there is no number to send yet:
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,21 +59,12 @@
 pub trait Fill<Item> {
     /// Makes the next keepalive.
     ///
-    /// It runs once for each keepalive, as the keepalive is yielded. What it reads is as fresh as the
-    /// keepalive.
-    ///
-    /// # Panics
-    ///
-    /// If it panics, the panic propagates and that keepalive is skipped. The stream can be polled again.
+    /// It runs once for each keepalive, when the keepalive is yielded.
     fn fill(&mut self) -> Item;
 
     /// Sees each item of the inner stream before the item is passed on.
     ///
-    /// It does not see keepalives.
-    ///
-    /// # Panics
-    ///
-    /// If it panics, the panic propagates and that item is lost. The stream can be polled again.
+    /// It does not see keepalives. The default does nothing.
     #[inline]
     fn observe(&mut self, item: &Item) {
         let _ = item;
@@ -75,12 +72,10 @@ pub trait Fill<Item> {
 
     /// Returns whether a keepalive may be inserted now.
     ///
-    /// It is asked when a keepalive is due. If it says no, nothing is yielded, and the idle clock starts
-    /// again. A filler can use it to stay out of a frame that is half sent.
+    /// It is called when a keepalive is due. If it returns `false`, no keepalive is inserted and the idle
+    /// clock starts again. A filler can use this to avoid inserting a keepalive in the middle of a frame.
     ///
-    /// # Panics
-    ///
-    /// If it panics, the panic propagates and that keepalive is skipped. The stream can be polled again.
+    /// The default returns `true`.
     #[inline]
     fn ready(&mut self) -> bool {
         true
@@ -97,9 +92,9 @@ where
     }
 }
 
-/// A filler that repeats one value, by cloning it.
+/// A filler that clones one value for each keepalive.
 ///
-/// [`keepalive`](crate::KeepaliveExt::keepalive) uses it, and it is the filler of the plain type
+/// [`keepalive`](crate::KeepaliveExt::keepalive) uses it. It is also the default filler of the type
 /// [`Keepalive<S>`](crate::Keepalive).
 ///
 /// # Example

@@ -7,8 +7,8 @@ use crate::Timer;
 
 /// Measures how long the inner stream has been idle.
 ///
-/// `idle` in nanoseconds and the state share one word, which keeps an adapter with an item of eight
-/// bytes at forty.
+/// `idle` (in nanoseconds) and the state share one word, so that an adapter with an 8-byte item takes 40
+/// bytes.
 pub(crate) struct IdleClock<T> {
     timer: T,
     word: u64,
@@ -18,24 +18,24 @@ pub(crate) struct IdleClock<T> {
 struct State(u64);
 
 impl State {
-    /// The last poll found an item, or the clock has just expired.
+    /// The last poll returned an item, or the clock has just expired.
     const STOPPED: Self = Self(0);
     /// The stream has not been polled yet.
     const NEW: Self = Self(1);
-    /// The stream has not been polled yet, and a first poll that finds nothing counts as expired.
+    /// The stream has not been polled yet, and the clock expires if the first poll returns `Pending`.
     const IMMEDIATE: Self = Self(2);
-    /// The last poll found nothing, and the timer is armed.
+    /// The last poll returned `Pending`, and the timer is armed.
     const RUNNING: Self = Self(3);
-    /// The timer has expired, in a poll in which the inner stream may have had no budget to answer.
+    /// The timer has expired in a poll in which the inner stream may have had no budget to answer.
     const IN_DOUBT: Self = Self(4);
     /// The stream has ended.
     const TERMINATED: Self = Self(5);
 
-    /// As many as fit into the word beside the idle time.
+    /// The number of values that fit into the word next to the idle time.
     const COUNT: u64 = 8;
 }
 
-/// Stands for every `idle` that is as long or longer: 73 years.
+/// The longest `idle` that is counted, 73 years. It stands for every longer one.
 const MAX_NANOS: u64 = u64::MAX / State::COUNT;
 
 impl<T> IdleClock<T> {
@@ -47,7 +47,7 @@ impl<T> IdleClock<T> {
         }
     }
 
-    /// Replaces the timer. The new one is not armed, so a running clock starts again.
+    /// Replaces the timer. A running clock starts again, because the new timer is not armed.
     #[inline]
     pub(crate) fn with_timer<U>(self, timer: U) -> IdleClock<U> {
         let mut clock = IdleClock {
@@ -58,7 +58,7 @@ impl<T> IdleClock<T> {
         clock
     }
 
-    /// Lets a first poll that finds nothing count as expired.
+    /// Makes the clock expire if the first poll returns `Pending`.
     #[inline]
     pub(crate) fn immediate(mut self) -> Self {
         if self.state() == State::NEW {
@@ -96,7 +96,7 @@ impl<T> IdleClock<T> {
         self.set_state(State::TERMINATED);
     }
 
-    /// An item has come.
+    /// Stops the clock, because an item has arrived.
     #[inline]
     pub(crate) fn stop(&mut self) {
         if self.state() != State::STOPPED {
@@ -104,7 +104,7 @@ impl<T> IdleClock<T> {
         }
     }
 
-    /// Makes a running clock start from zero at the next poll that finds nothing.
+    /// Makes a running clock start from zero at the next poll that returns `Pending`.
     #[inline]
     fn restart(&mut self) {
         if matches!(self.state(), State::RUNNING | State::IN_DOUBT) {
@@ -124,10 +124,11 @@ impl<T> IdleClock<T> {
 }
 
 impl<T: Timer> IdleClock<T> {
-    /// Returns whether the poll that begins now settles a doubt; `None` once the stream has ended.
+    /// Returns whether the poll that begins now settles a doubt, or `None` if the stream has ended.
     #[inline]
     pub(crate) fn begin_poll(&self) -> Option<bool> {
-        // One comparison for both: this is all that a ready item pays before it is asked for.
+        // A single comparison rules out both rare states. A ready item costs nothing else before the
+        // inner stream is polled.
         if self.state().0 < State::IN_DOUBT.0 {
             return Some(false);
         }
@@ -142,11 +143,11 @@ impl<T: Timer> IdleClock<T> {
         }
     }
 
-    /// Asks, after a poll of the inner stream that found nothing, whether it has been idle for
-    /// `idle`. Once this was ready, the clock is stopped.
+    /// Returns `Ready` if the inner stream has been idle for `idle`, and then stops the clock.
     ///
-    /// `settled` is what [`begin_poll`](Self::begin_poll) returned before it.
-    // Always inlined: a call costs a nanosecond at each poll that finds nothing.
+    /// Call it after the inner stream has returned `Pending`. `settled` is what
+    /// [`begin_poll`](Self::begin_poll) returned at the start of the same poll.
+    // Always inlined, because a call would add a nanosecond to each poll that returns `Pending`.
     #[inline(always)]
     pub(crate) fn poll_expired(&mut self, settled: bool, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_off() {
@@ -155,16 +156,16 @@ impl<T: Timer> IdleClock<T> {
         }
         if !matches!(self.state(), State::IMMEDIATE | State::IN_DOUBT) {
             if self.state() != State::RUNNING {
-                // The state follows the timer: if `arm` panics, the clock does not run.
+                // Set the state after the timer, so that the clock does not run if `arm` panics.
                 self.timer.arm(self.idle());
                 self.set_state(State::RUNNING);
             }
             ready!(self.timer.poll_expired(cx));
         }
         if !settled && !self.timer.has_budget() {
-            // Either the budget was spent before the inner stream was polled, and it may have an item
-            // that it could not return, or the inner stream spent the budget itself. A poll that
-            // begins with budget left tells the two apart.
+            // There are two explanations. Either the budget was spent before the inner stream was polled,
+            // and it may have an item that it could not return. Or the inner stream spent the budget and
+            // has no item. Only a poll that begins with budget left can tell which.
             self.set_state(State::IN_DOUBT);
             cx.waker().wake_by_ref();
             return Poll::Pending;

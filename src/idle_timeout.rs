@@ -11,36 +11,28 @@ use pin_project_lite::pin_project;
 use crate::{Timer, TokioTimer, accessors::accessors, idle_clock::IdleClock};
 
 pin_project! {
-    /// A stream that ends when the inner stream has been idle for too long.
+    /// A stream that ends when the inner stream has been idle for a given time.
     ///
-    /// [`KeepaliveExt`](crate::KeepaliveExt) creates it from any stream. Items, errors and the end of
-    /// the inner stream are passed on immediately, in order and unchanged. Once the inner stream has
-    /// been idle for `idle`, the stream yields its last item, if it has one, and ends.
+    /// Create it with [`idle_timeout`] or [`idle_timeout_with`]. When the idle clock reaches `idle`, the
+    /// adapter yields its last item, if it has one, and ends.
     ///
-    /// The idle clock is that of [`Keepalive`](crate::Keepalive), and so are the rules: an item always
-    /// wins over the timeout, every item is activity, and [`Duration::ZERO`] turns the timeout off.
+    /// The [rules](crate::Keepalive#rules), the [panics](crate::Keepalive#panics) and the [cancel
+    /// safety](crate::Keepalive#cancel-safety) are those of [`Keepalive`](crate::Keepalive).
     ///
-    /// Below a `Keepalive`, an idle timeout limits how long the keepalives go on. On their own, keepalives
-    /// make a hung source look healthy forever. On the client, set it to two or three times the server's
-    /// keepalive interval to detect a dead peer.
+    /// # Where to put it
     ///
-    /// `IdleTimeout<S>` ends without a last item, or with what a plain function returns;
-    /// `IdleTimeout<S, F>` ends with what a closure returns. The third parameter is the [`Timer`].
+    /// - **On a server, put it below the `Keepalive`**, as in `events.idle_timeout(..).keepalive(..)`. On
+    ///   their own, keepalives make a hung source look healthy forever. An idle timeout underneath limits
+    ///   how long that can last. An idle timeout above a `Keepalive` with a shorter `idle` never fires,
+    ///   because keepalives are items.
+    /// - **On a client, put it below whatever drops keepalives**, such as a parser or a filter. Above it,
+    ///   the timeout does not see the keepalives and ends a healthy stream. Set `idle` to two or three
+    ///   times the server's keepalive interval to detect a dead peer.
     ///
-    /// # Caveats
+    /// # Naming the type
     ///
-    /// - Above a `Keepalive` with a shorter `idle`, the timeout never fires, because keepalives are items.
-    ///   To end a hung source, put the timeout below the `Keepalive`.
-    /// - Above a filter or a parser that drops keepalives, the timeout ends a healthy stream, because it
-    ///   does not see them. Put the timeout below whatever drops them.
-    ///
-    /// # Panics
-    ///
-    /// As [`Keepalive`](crate::Keepalive#panics).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`Keepalive`](crate::Keepalive#cancel-safety).
+    /// `IdleTimeout<S>` has no last item, or one that a plain function returns. `IdleTimeout<S, F>` has a
+    /// last item that a closure returns. The third parameter is the [`Timer`].
     ///
     /// # Example
     ///
@@ -58,6 +50,9 @@ pin_project! {
     /// assert_eq!(events.next().await, None); // after 60 idle seconds
     /// # }
     /// ```
+    ///
+    /// [`idle_timeout`]: crate::KeepaliveExt::idle_timeout
+    /// [`idle_timeout_with`]: crate::KeepaliveExt::idle_timeout_with
     #[doc(alias = "inactivity")]
     #[doc(alias = "inactivity timeout")]
     #[doc(alias = "timeout")]
@@ -75,9 +70,7 @@ pin_project! {
 }
 
 impl<S: Stream> IdleTimeout<S> {
-    /// Wraps `inner`, and ends it once it has been idle for `idle`.
-    ///
-    /// It needs no runtime, reads no clock and allocates nothing.
+    /// Wraps `inner` so that the stream ends once `inner` has been idle for `idle`.
     #[inline]
     pub fn new(inner: S, idle: Duration) -> Self {
         Self {
@@ -89,10 +82,10 @@ impl<S: Stream> IdleTimeout<S> {
 }
 
 impl<S: Stream, F, T> IdleTimeout<S, F, T> {
-    /// Yields what `last` returns before the end, when the stream ends because it was idle.
+    /// Sets the last item, which is yielded when the idle timeout ends the stream.
     ///
-    /// It replaces the last item set before. `last` runs at most once, as its item is yielded. If it
-    /// panics, the panic propagates, and the stream has ended.
+    /// `last` runs at most once, when its item is yielded. If it panics, the panic propagates and the
+    /// stream is terminated. A second call replaces the first.
     ///
     /// # Example
     ///
@@ -122,8 +115,7 @@ impl<S: Stream, F, T> IdleTimeout<S, F, T> {
         }
     }
 
-    /// Uses `timer` instead of the present timer, as
-    /// [`Keepalive::with_timer`](crate::Keepalive::with_timer) does.
+    /// Replaces the timer; see [`Keepalive::with_timer`](crate::Keepalive::with_timer).
     #[doc(alias = "runtime")]
     #[inline]
     pub fn with_timer<U>(self, timer: U) -> IdleTimeout<S, F, U> {

@@ -11,61 +11,70 @@ use pin_project_lite::pin_project;
 use crate::{Fill, Repeat, Timer, TokioTimer, accessors::accessors, idle_clock::IdleClock};
 
 pin_project! {
-    /// A stream that inserts a keepalive whenever the inner stream has been idle for a while.
+    /// A stream that inserts a keepalive whenever the inner stream has been idle for a given time.
     ///
-    /// [`KeepaliveExt`](crate::KeepaliveExt) creates it from any stream. Items, errors and the end of
-    /// the inner stream are passed on immediately, in order and unchanged.
+    /// Create it with [`keepalive`] or [`keepalive_with`]. Creating an adapter needs no runtime, reads no
+    /// clock and allocates nothing.
     ///
     /// # Rules
     ///
-    /// **The idle clock** starts when a poll of the inner stream returns `Pending`, and stops at the
-    /// next item. Before the first pending poll no clock runs; after it, the clock runs whether anyone
-    /// polls or not. A consumer that keeps polling never waits longer than `idle`. While items are
-    /// ready, no clock is read and no timer is touched.
+    /// The same rules hold for [`IdleTimeout`](crate::IdleTimeout), with the timeout in place of the
+    /// keepalive.
     ///
-    /// **One keepalive for each idle period.** It is never early, and late by the timer's resolution (1 ms
-    /// with [`TokioTimer`]) and scheduling at most. A consumer that was away for ten periods gets one
-    /// keepalive, not ten.
+    /// **Items pass through unchanged.** The adapter passes on items, errors and the end of the inner
+    /// stream immediately and in order.
     ///
-    /// **An item always wins.** If the inner stream has an item, or its end, that comes first, however
-    /// overdue the keepalive is. This holds as well when the task had spent its cooperative budget, so
-    /// that the inner stream could not be asked: the task yields, and the next poll decides. Another
-    /// stream in the same task that spends the whole budget at every poll delays the keepalive for as
-    /// long as it does so, as it delays every Tokio resource that is polled after it.
+    /// **The idle clock measures how long the consumer waits.** It starts when a poll of the inner stream
+    /// returns `Pending`, and stops at the next item. A consumer that keeps polling therefore never waits
+    /// longer than `idle`. Once started, the clock runs even if nothing polls the adapter. While items
+    /// are ready, the adapter reads no clock and touches no timer.
     ///
-    /// **Every item is activity**, an `Err` too.
+    /// **One keepalive at a time.** When the idle clock reaches `idle`, the adapter yields one keepalive.
+    /// The clock starts again at the next poll. A keepalive is never early. It is late by at most the
+    /// timer's resolution (1 ms for [`TokioTimer`]) and the scheduling delay. A consumer that did not poll
+    /// for ten times `idle` gets one keepalive, not ten.
     ///
-    /// **After the end nothing comes.** The stream returns `None` from then on, no keepalive trails, and
-    /// the inner stream is not polled again. The adapter is a [`FusedStream`] whatever the inner stream
-    /// is.
+    /// **An item always wins over a keepalive.** If the inner stream has an item or has ended, that comes
+    /// first, however overdue the keepalive is. The same holds when the task has spent its [cooperative
+    /// budget], and the inner stream returns `Pending` although it has an item. Then the task yields, and
+    /// the next poll decides.
     ///
-    /// **[`Duration::ZERO`] turns the adapter off.** An `idle` of 73 years or more counts as
-    /// [`Duration::MAX`] and never expires. No duration panics.
+    /// **Every item is activity**, including an `Err`.
+    ///
+    /// **A terminated stream stays terminated.** After the end, the adapter returns `None` forever, yields
+    /// no more keepalives, and never polls the inner stream again. It is a [`FusedStream`] even if the
+    /// inner stream is not.
+    ///
+    /// **[`Duration::ZERO`] turns the adapter off.** A duration of 73 years or more never expires, and
+    /// [`idle`](Self::idle) returns it as [`Duration::MAX`]. No duration panics.
     ///
     /// # Caveats
     ///
-    /// - A stream is not idle before its first pending poll. A consumer that works for three seconds
-    ///   between an item and its next poll adds these three seconds to the gap that its own client
-    ///   sees. Subtract them from `idle`.
-    /// - The keepalive needs to be polled for. If nothing polls the stream, nothing is inserted.
+    /// - The time that the consumer spends between an item and its next poll does not count as idle. If
+    ///   your code works for three seconds before it polls again, a client behind it waits for `idle` plus
+    ///   three seconds. HTTP servers flush when a poll returns `Pending`, so for them the clock starts
+    ///   when the last item is sent.
+    /// - Keepalives are only inserted while something polls the adapter.
+    /// - If another stream in the same task uses up the whole cooperative budget at every poll, it delays
+    ///   the keepalive, as it delays every Tokio resource that is polled after it.
     ///
     /// # Panics
     ///
-    /// With [`TokioTimer`], a poll that finds the inner stream idle panics outside a Tokio runtime with
-    /// the time driver enabled, and when the runtime in which the stream first went idle has been shut
-    /// down. Items and the end are still passed on there, and so they are while `idle` is zero.
+    /// With [`TokioTimer`], polling an idle stream panics outside a Tokio runtime with the time driver
+    /// enabled. It also panics after the runtime in which the stream first became idle has been shut down.
+    /// In both cases, items and the end are still passed on.
     ///
     /// If the inner stream panics, the panic propagates. The idle clock keeps running, and the adapter
     /// can be polled again.
     ///
     /// # Cancel safety
     ///
-    /// All state lives in the stream. Dropping a `next()` future, as `select!` does, loses neither an item
-    /// nor the deadline. Any task may poll at any time; the task that polled last is woken.
+    /// All state is in the adapter. Dropping a `next()` future, as `select!` does, loses neither an item
+    /// nor the deadline. Any task may poll the adapter at any time. The task that polled last is woken.
     ///
     /// # Naming the type
     ///
-    /// The adapter can be named, so no boxing is needed in struct fields or associated types:
+    /// The adapters can be named, so no boxing is needed in struct fields or associated types:
     ///
     /// ```
     /// use stream_keepalive::Keepalive;
@@ -95,6 +104,11 @@ pin_project! {
     /// assert_eq!(events.next().await, Some("")); // after 20 idle seconds
     /// # }
     /// ```
+    ///
+    /// [`keepalive`]: crate::KeepaliveExt::keepalive
+    /// [`keepalive_with`]: crate::KeepaliveExt::keepalive_with
+    /// [`FusedStream`]: https://docs.rs/futures-core/0.3/futures_core/stream/trait.FusedStream.html
+    /// [cooperative budget]: https://docs.rs/tokio/latest/tokio/task/coop/index.html
     #[doc(alias = "heartbeat")]
     #[doc(alias = "keep_alive")]
     #[doc(alias = "ping")]
@@ -111,9 +125,7 @@ pin_project! {
 }
 
 impl<S: Stream, F: Fill<S::Item>> Keepalive<S, F> {
-    /// Wraps `inner`, and inserts an item made by `fill` whenever it has been idle for `idle`.
-    ///
-    /// It needs no runtime, reads no clock and allocates nothing.
+    /// Wraps `inner` and inserts an item made by `fill` whenever `inner` has been idle for `idle`.
     ///
     /// # Example
     ///
@@ -143,14 +155,11 @@ impl<S: Stream, F: Fill<S::Item>> Keepalive<S, F> {
 }
 
 impl<S: Stream, F, T> Keepalive<S, F, T> {
-    /// Uses `timer` instead of the present timer.
+    /// Replaces the timer.
     ///
-    /// Use it on a runtime other than Tokio, with a [`SleepTimer`](crate::SleepTimer) or a [`Timer`] of
-    /// your own, or to share one timer among many streams.
-    ///
-    /// # Panics
-    ///
-    /// The call does not panic. A poll panics when the timer does.
+    /// Use it on a runtime other than Tokio, or to share one timer among many streams. [The page of this
+    /// crate](crate#runtimes) lists the timers. A running idle clock starts again from zero at the next
+    /// poll.
     ///
     /// # Example
     ///
@@ -175,14 +184,17 @@ impl<S: Stream, F, T> Keepalive<S, F, T> {
         }
     }
 
-    /// Yields a keepalive immediately if the first poll finds nothing.
+    /// Yields a keepalive immediately if the first poll of the inner stream returns `Pending`.
     ///
-    /// This makes a server send response headers that it would hold back until the first item, and
-    /// tells the client that it is connected. An item at the first poll serves the same purpose, so no
-    /// keepalive is added to it. If the filler is not [`ready`](Fill::ready), the idle clock starts as
-    /// usual. To get this one keepalive and no other, use [`Duration::MAX`] as `idle`.
+    /// Some servers and proxies hold the response headers back until the first item. With this method the
+    /// client gets them immediately and knows that it is connected. If the first poll returns an item,
+    /// that item serves the same purpose, and no keepalive is added.
     ///
-    /// On a stream that has been polled, or whose `idle` is zero at the first poll, it does nothing.
+    /// If the filler is not [`ready`](Fill::ready), no keepalive is inserted and the idle clock starts as
+    /// usual. Set `idle` to [`Duration::MAX`] to get this one keepalive and no others.
+    ///
+    /// The method has no effect if the adapter has been polled before, or if `idle` is zero at the first
+    /// poll.
     ///
     /// # Example
     ///
@@ -235,7 +247,7 @@ impl<S: Stream, F: Fill<S::Item>, T: Timer> Stream for Keepalive<S, F, T> {
                 if this.fill.ready() {
                     return Poll::Ready(Some(this.fill.fill()));
                 }
-                // The clock starts again. If it expires within this very poll, give way to others.
+                // Start the clock again. If it expires within this poll, let other tasks run first.
                 if this.clock.poll_expired(settled, cx).is_ready() {
                     cx.waker().wake_by_ref();
                 }
@@ -248,7 +260,7 @@ impl<S: Stream, F: Fill<S::Item>, T: Timer> Stream for Keepalive<S, F, T> {
         if self.clock.is_terminated() {
             return (0, Some(0));
         }
-        // No upper bound: any number of keepalives may come before the next item.
+        // There is no upper bound, because any number of keepalives can come before the next item.
         (self.inner.size_hint().0, None)
     }
 }

@@ -1,7 +1,210 @@
-#![cfg_attr(feature = "tokio", doc = include_str!("../README.md"))]
+//! Keeps long-lived streams alive through proxies.
+//!
+//! Proxies and load balancers close a response on which nothing has been sent for a while, often for 60
+//! seconds. This crate adds two adapters to every [`Stream`]:
+//!
+//! - [`keepalive`] inserts an item of your choice whenever the stream has been idle for a given time.
+//! - [`idle_timeout`] ends a stream that has been idle for a given time.
+//!
+//! ```text
+//!                      0 s         20 s        40 s        60 s   65 s
+//!  your stream         A ─────────────────────────────────────────── B
+//!  through a proxy     A ─────────────────────────────────── ✂ closed
+//!  with a keepalive    A ────────── k ───────── k ───────── k ────── B
+//! ```
+//!
+//! [`Keepalive`] states the rules that you can rely on. The most important one is that an item of the
+//! stream always wins over a keepalive or a timeout. While items are ready, the adapters read no clock,
+//! touch no timer and allocate nothing.
+//!
+//! # Example
+//!
+//! ```
+//! use std::{pin::pin, time::Duration};
+//! use futures::StreamExt;
+//! use stream_keepalive::KeepaliveExt;
+//! use tokio::time::sleep;
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let backup = async_stream::stream! {
+//!     yield "backup started";
+//!     sleep(Duration::from_secs(50)).await;
+//!     yield "backup finished";
+//! };
+//! let mut events = pin!(backup.keepalive(Duration::from_secs(20), "still running"));
+//!
+//! assert_eq!(events.next().await, Some("backup started"));
+//! assert_eq!(events.next().await, Some("still running")); //   at 20 s
+//! assert_eq!(events.next().await, Some("still running")); //   at 40 s
+//! assert_eq!(events.next().await, Some("backup finished")); // at 50 s
+//! # }
+//! ```
+//!
+//! # Overview
+//!
+//! | method | what it does when the stream has been idle for `idle` |
+//! |---|---|
+//! | [`keepalive(idle, item)`][`keepalive`] | inserts a clone of `item` |
+//! | [`keepalive_with(idle, fill)`][`keepalive_with`] | inserts an item made by a closure or a [`Fill`] |
+//! | [`idle_timeout(idle)`][`idle_timeout`] | ends the stream |
+//! | [`idle_timeout_with(idle, last)`][`idle_timeout_with`] | ends the stream with a last item, such as an error |
+//!
+//! Two more methods change an adapter. [`immediate`](Keepalive::immediate) inserts the first keepalive
+//! immediately if no item is ready. [`set_idle`](Keepalive::set_idle) changes `idle` of a running
+//! stream.
+//!
+//! # Choosing the idle time
+//!
+//! Set `idle` to at most half of the shortest idle timeout between the server and the client. If that is the
+//! usual 60 seconds, use 20 seconds. If `idle` is close to the timeout of a proxy, the proxy often closes the
+//! response first, because its clock may start earlier than yours.
+//!
+//! # Keepalives and idle timeouts together
+//!
+//! On their own, keepalives make a hung source look healthy forever. An idle timeout underneath limits how
+//! long that can last:
+//!
+//! ```
+//! use std::time::Duration;
+//! use futures::stream;
+//! use stream_keepalive::KeepaliveExt;
+//!
+//! let bus = stream::pending::<u32>();
+//! let events = bus
+//!     .idle_timeout(Duration::from_secs(600)) // the bus may be idle for up to ten minutes
+//!     .keepalive(Duration::from_secs(20), 0); // the client gets an item every 20 seconds
+//! ```
+//!
+//! On the client, set `idle_timeout` to two or three times the server's keepalive interval to detect a dead
+//! peer. **Put the idle timeout below whatever drops keepalives.** A parser or a filter often drops them, and
+//! an idle timeout above it would end a healthy stream.
+//!
+//! # What is left out
+//!
+//! The crate has no option for what other adapters already do:
+//!
+//! ```
+//! # use std::{future::{pending, ready}, pin::pin, time::Duration};
+//! # use futures::{StreamExt, channel::mpsc, stream};
+//! # use stream_keepalive::KeepaliveExt;
+//! # use tokio::time::{interval, sleep};
+//! # use tokio_stream::wrappers::IntervalStream;
+//! # mod rand { pub fn random_range(range: std::ops::Range<f64>) -> f64 { range.start } }
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! # let [idle, first, lifetime] = [20, 60, 600].map(Duration::from_secs);
+//! # let bus = || stream::iter([1, 2]).chain(stream::pending());
+//! # let (item, other, shutdown) = (0, stream::iter([3]), pending::<()>());
+//! # let load = || ready(4);
+//! # let (requests, responses) = (bus(), bus());
+//! # let (sender, _receiver) = mpsc::channel::<i32>(1);
+//! // Jitter: vary `idle` from stream to stream.
+//! let events = bus().keepalive(idle.mul_f64(rand::random_range(0.75..1.25)), item);
+//!
+//! // A fixed grid: merge the stream with an interval. The result ends only when you drop it.
+//! let events = stream::select(bus(), IntervalStream::new(interval(idle)).map(|_| item));
+//!
+//! // Pausing: turn the adapter off, and on again.
+//! let mut events = pin!(bus().keepalive(idle, item));
+//! events.as_mut().set_idle(Duration::ZERO);
+//! events.as_mut().set_idle(idle);
+//!
+//! // A different limit for the first item.
+//! let mut events = pin!(bus().idle_timeout(first));
+//! events.next().await;
+//! events.as_mut().set_idle(idle);
+//!
+//! // A limited lifetime.
+//! let events = bus().keepalive(idle, item).take_until(sleep(lifetime));
+//!
+//! // Ending at shutdown. Any future works, for example `token.cancelled_owned()`.
+//! let events = bus().keepalive(idle, item).take_until(shutdown);
+//!
+//! // Another stream as a fallback.
+//! let events = bus().idle_timeout(idle).chain(other);
+//!
+//! // A keepalive that a future makes.
+//! let events = bus().map(Some).keepalive(idle, None).then(|item| async move {
+//!     match item {
+//!         Some(item) => item,
+//!         None => load().await,
+//!     }
+//! });
+//!
+//! // One idle timeout for two directions.
+//! let both = stream::select(requests, responses).idle_timeout(idle);
+//!
+//! // A consumer that does not poll all the time: poll in a task that sends to a channel.
+//! tokio::spawn(bus().keepalive(idle, item).map(Ok).forward(sender));
+//! # }
+//! ```
+//!
+//! The adapters do not implement [`Sink`]. Call `split()` on a socket first, and wrap the stream half.
+//!
+//! # Features
+//!
+//! - **`tokio`** (enabled by default) adds the timers [`TokioTimer`] and [`SharedTimers`].
+//!
+//! Without this feature the crate is `no_std` and needs no allocator. It depends only on `futures-core` and
+//! `pin-project-lite`. You then pass a [`SleepTimer`] or a [`Timer`] of your own to [`with_timer`].
+//!
+//! # Runtimes
+//!
+//! | runtime | timer |
+//! |---|---|
+//! | Tokio | [`TokioTimer`], the default |
+//! | Tokio, with ten thousand idle streams or more | [`SharedTimers`], one timer for all of them |
+//! | smol, compio, embassy and every other runtime with a sleep function | [`SleepTimer`] |
+//! | a browser (`wasm32-unknown-unknown`), where Tokio's clock panics | [`SleepTimer`] |
+//! | no operating system | your own [`Timer`] |
+//!
+//! For example, these keepalives use the timer of smol:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use futures::stream;
+//! use stream_keepalive::{KeepaliveExt, SleepTimer};
+//!
+//! # let (bus, idle, item) = (stream::pending::<u32>(), Duration::from_secs(20), 0);
+//! let events = bus.keepalive(idle, item).with_timer(SleepTimer::new(async_io::Timer::after));
+//! ```
+//!
+//! Creating an adapter needs no runtime. Polling an adapter with the default timer does not compile if the
+//! feature `tokio` is disabled or if the target is `wasm32-unknown-unknown`.
+//!
+//! # HTTP servers
+//!
+//! The crate [`stream-keepalive-http`] keeps the streaming responses of an HTTP server alive. It is a tower
+//! layer for axum, tonic and other servers. It supports server-sent events, NDJSON and gRPC, and never
+//! inserts a keepalive into the middle of an event, a line or a message.
+//!
+//! # Minimum Rust version
+//!
+//! This crate needs Rust 1.85. A minor release may raise the minimum, a patch release does not.
+//!
+//! [`keepalive`]: KeepaliveExt::keepalive
+//! [`keepalive_with`]: KeepaliveExt::keepalive_with
+//! [`idle_timeout`]: KeepaliveExt::idle_timeout
+//! [`idle_timeout_with`]: KeepaliveExt::idle_timeout_with
+//! [`with_timer`]: Keepalive::with_timer
+//! [`Stream`]: https://docs.rs/futures-core/0.3/futures_core/stream/trait.Stream.html
+//! [`Sink`]: https://docs.rs/futures/latest/futures/sink/trait.Sink.html
+//! [`stream-keepalive-http`]: https://docs.rs/stream-keepalive-http
 #![cfg_attr(
-    not(feature = "tokio"),
-    doc = "Keeps long-lived streams alive through proxies. The guide is on the page of the default features."
+    all(
+        feature = "tokio",
+        not(all(target_arch = "wasm32", target_os = "unknown"))
+    ),
+    doc = "[`SharedTimers`]: SharedTimers"
+)]
+// The documentation for a browser or without the feature has no page for it.
+#![cfg_attr(
+    not(all(
+        feature = "tokio",
+        not(all(target_arch = "wasm32", target_os = "unknown"))
+    )),
+    doc = "[`SharedTimers`]: https://docs.rs/stream-keepalive/latest/stream_keepalive/struct.SharedTimers.html"
 )]
 #![no_std]
 #![forbid(unsafe_code)]
@@ -32,3 +235,8 @@ pub use crate::{
     not(all(target_arch = "wasm32", target_os = "unknown"))
 ))]
 pub use crate::timer::{SharedTimer, SharedTimers};
+
+// Compiles and runs the code of the README.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

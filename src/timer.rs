@@ -31,27 +31,27 @@ pub use self::{sleep::SleepTimer, tokio::TokioTimer};
 
 /// A re-armable one-shot timer; all that the adapters need from a runtime.
 ///
-/// [`TokioTimer`] is the default. [`SleepTimer`] makes a timer of any other runtime's sleep function.
-/// Implement the trait yourself where there is no such function, or where a timer that is moved in place
-/// is cheaper than a new sleep for each idle period. Pass it to
-/// [`Keepalive::with_timer`](crate::Keepalive::with_timer) or
-/// [`IdleTimeout::with_timer`](crate::IdleTimeout::with_timer).
+/// [`TokioTimer`] is the default. On another runtime, [`SleepTimer`] turns a sleep function into a timer.
+/// Implement this trait yourself if the runtime has no such function, or if it can re-arm a timer more
+/// cheaply than it can make a new sleep. Pass the timer to
+/// [`with_timer`](crate::Keepalive::with_timer).
 ///
-/// Later versions will only add methods that are provided.
+/// Future versions will only add methods that have a default.
 ///
-/// # What the adapters do
+/// # What to expect from the adapters
 ///
 /// - They call [`poll_expired`](Timer::poll_expired) only after [`arm`](Timer::arm). Once it has returned
 ///   `Ready`, they do not call it again before the next `arm`.
-/// - They may call `arm` at any time, also while the timer runs. The last call counts.
-/// - They never pass a zero duration. The duration may be longer than the clock can count, and such a
-///   timer must never expire.
-/// - A busy task may poll without a break. Whatever the runtime does to make such a task yield must not
-///   keep the timer from expiring.
+/// - They may call `arm` at any time, even while the timer is running. The last call counts.
+/// - They never pass a zero duration. They may pass a duration that is too long for the clock. Such a timer
+///   must never expire.
+/// - They may be polled by a task that never yields by itself. If your runtime forces such a task to
+///   yield, that must not prevent the timer from expiring.
 ///
 /// # Example
 ///
-/// A program without an operating system, whose main loop polls at every tick of an interrupt:
+/// This timer is for a program without an operating system, whose main loop polls at every timer
+/// interrupt:
 ///
 /// ```
 /// # use std::{pin::Pin, sync::atomic::{AtomicU32, Ordering}, task::{Context, Poll, Waker}, time::Duration};
@@ -69,7 +69,7 @@ pub use self::{sleep::SleepTimer, tokio::TokioTimer};
 /// impl Timer for TickTimer {
 ///     fn arm(&mut self, after: Duration) {
 ///         self.armed_at = TICKS.load(Ordering::Relaxed);
-///         // One more, because the first tick may come immediately.
+///         // Wait for one tick more, because the first one may come immediately.
 ///         self.ticks = u32::try_from(after.as_millis().saturating_add(1)).ok();
 ///     }
 ///
@@ -99,30 +99,30 @@ pub use self::{sleep::SleepTimer, tokio::TokioTimer};
     note = "`TokioTimer`, the default, needs the feature `tokio` of stream-keepalive, and does not exist on wasm32-unknown-unknown: enable the feature, or give the adapter another timer by `.with_timer(..)`"
 )]
 pub trait Timer {
-    /// Starts the timer, or starts it again: it expires once, `after` from now.
+    /// Starts or restarts the timer, so that it expires `after` from now.
     ///
     /// # Panics
     ///
-    /// It may panic when the runtime has no clock to offer, as [`TokioTimer`] does outside a Tokio
-    /// runtime. It must not panic because of the duration.
+    /// An implementation may panic if there is no clock, as [`TokioTimer`] does outside a Tokio runtime.
+    /// It must not panic because of the duration.
     fn arm(&mut self, after: Duration);
 
-    /// Returns `Ready` once the time has passed; until then the task of `cx` is woken at the expiry.
+    /// Returns `Ready` once the timer has expired, and otherwise arranges for the task to be woken then.
     ///
-    /// Only the waker of the latest call needs to be woken.
+    /// Only the waker of the latest call has to be woken.
     ///
     /// # Panics
     ///
-    /// It may panic when the runtime has been shut down, as [`TokioTimer`] does.
+    /// An implementation may panic if the runtime has been shut down, as [`TokioTimer`] does.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Returns whether the current task has cooperative budget left.
     ///
-    /// Some runtimes make a task yield after a while, by a budget that its resources share: once it is
-    /// spent, every resource returns `Pending`, whether or not it has an item. The adapters insert no
-    /// keepalive and end no stream on the word of such a `Pending`.
+    /// Tokio gives each task a budget to make it yield after a while. Once the budget is spent, all
+    /// resources return `Pending`, even if they have an item. In that case the adapters do not treat
+    /// the inner stream as idle.
     ///
-    /// The default is `true`, which is right for a runtime that has no such budget.
+    /// The default returns `true`, which is correct for a runtime without such a budget.
     fn has_budget(&self) -> bool {
         true
     }

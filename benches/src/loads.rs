@@ -19,7 +19,7 @@ use crate::contenders::adapters;
 type Item = u64;
 
 /// Far from firing: what is measured is everything but the keepalive.
-const IDLE: Duration = Duration::from_secs(20);
+pub(crate) const IDLE: Duration = Duration::from_secs(20);
 
 /// How often a round repeats what its load is named after.
 pub const REPEATS: u64 = 1_000;
@@ -28,7 +28,7 @@ pub const REPEATS: u64 = 1_000;
 pub const CLOCK: &str = "Instant::now() alone";
 
 /// Runs a load once, and returns what its `REPEATS` took.
-pub type Round = Box<dyn FnMut() -> Duration>;
+pub type Round = Box<dyn FnMut() -> Duration + Send>;
 
 pub struct Load {
     pub name: &'static str,
@@ -67,7 +67,7 @@ pub fn all() -> Vec<Load> {
     ]
 }
 
-fn time(run: impl FnOnce()) -> Duration {
+pub(crate) fn time(run: impl FnOnce()) -> Duration {
     let start = Instant::now();
     run();
     start.elapsed()
@@ -109,12 +109,12 @@ impl Stream for Alternating {
     }
 }
 
-fn ready<S: Stream<Item = Item> + 'static>(wrap: impl Fn(Ready) -> S) -> Round {
+fn ready<S: Stream<Item = Item> + Send + 'static>(wrap: impl Fn(Ready) -> S) -> Round {
     let mut stream = Box::pin(wrap(Ready(0)));
     Box::new(move || time(|| poll(stream.as_mut(), REPEATS)))
 }
 
-fn full_channel<S: Stream<Item = Item> + 'static>(
+fn full_channel<S: Stream<Item = Item> + Send + 'static>(
     wrap: impl Fn(ReceiverStream<Item>) -> S,
 ) -> Round {
     let (sender, receiver) = mpsc::channel(REPEATS as usize);
@@ -127,7 +127,9 @@ fn full_channel<S: Stream<Item = Item> + 'static>(
     })
 }
 
-fn ready_and_pending<S: Stream<Item = Item> + 'static>(wrap: impl Fn(Alternating) -> S) -> Round {
+fn ready_and_pending<S: Stream<Item = Item> + Send + 'static>(
+    wrap: impl Fn(Alternating) -> S,
+) -> Round {
     let mut stream = Box::pin(wrap(Alternating(0)));
     Box::new(move || time(|| poll(stream.as_mut(), 2 * REPEATS)))
 }
@@ -137,12 +139,12 @@ fn clock() -> Round {
     Box::new(move || time(|| (0..REPEATS).for_each(|_| now())))
 }
 
-fn construct_and_drop<S: Stream<Item = Item>>(wrap: impl Fn(Ready) -> S + 'static) -> Round {
+fn construct_and_drop<S: Stream<Item = Item>>(wrap: impl Fn(Ready) -> S + Send + 'static) -> Round {
     let once = move || _ = black_box(pin!(wrap(black_box(Ready(0)))));
     Box::new(move || time(|| (0..REPEATS).for_each(|_| once())))
 }
 
-fn ten_items<S: Stream<Item = Item>>(wrap: impl Fn(Ready) -> S + 'static) -> Round {
+fn ten_items<S: Stream<Item = Item>>(wrap: impl Fn(Ready) -> S + Send + 'static) -> Round {
     let once = move || poll(pin!(wrap(black_box(Ready(0)))), 10);
     Box::new(move || time(|| (0..REPEATS).for_each(|_| once())))
 }

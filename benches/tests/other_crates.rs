@@ -1,5 +1,5 @@
-//! What other crates do where `Keepalive` promises something: each line of the comparison in the
-//! README, seen by running it, with `Keepalive` beside it.
+//! What other crates do where `Keepalive` promises something: each line of docs/comparison.md,
+//! seen by running it, next to what `Keepalive` does.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -137,7 +137,7 @@ async fn a_period_counts_from_the_last_item_and_in_heartbeat_stream_from_the_gri
 }
 
 #[tokio::test]
-async fn a_source_that_spends_the_budget_silences_the_others() {
+async fn a_source_that_spends_the_budget_starves_the_keepalives_of_the_others() {
     let spawned = [
         tokio::spawn(speaks(ours(Filtered, IDLE))),
         tokio::spawn(speaks(axum(Filtered.map(|_| event()), IDLE))),

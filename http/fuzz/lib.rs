@@ -5,13 +5,18 @@ use stream_keepalive::Fill;
 
 /// Cuts a stream into chunks, and inserts a keepalive before each chunk where the filler lets it.
 ///
-/// The first byte of the input says how long the chunks are. The stream is what follows it.
-pub fn relay<F: Fill<Bytes> + Clone>(input: &[u8], filler: &F) -> Option<(Vec<u8>, Vec<u8>)> {
+/// The first byte of the input says how long the chunks are. The stream is what follows it. It may be that
+/// no keepalive may go out before a stream has begun.
+pub fn relay<F: Fill<Bytes> + Clone>(
+    input: &[u8],
+    filler: &F,
+    may_begin: impl Fn(&[u8]) -> bool,
+) -> Option<(Vec<u8>, Vec<u8>)> {
     let (length, stream) = input.split_first()?;
     let mut cut = filler.clone();
     let mut sent = Vec::new();
-    for chunk in stream.chunks(usize::from(*length).max(1)) {
-        if cut.ready() {
+    for (index, chunk) in stream.chunks(usize::from(*length).max(1)).enumerate() {
+        if cut.ready() && (index > 0 || may_begin(stream)) {
             sent.extend_from_slice(&cut.fill());
         }
         cut.observe(&Bytes::copy_from_slice(chunk));

@@ -16,8 +16,8 @@ use crate::framing::{BYTE_ORDER_MARK, Grpc, Lines, Sse};
 pin_project! {
     /// The response body of [`KeepaliveService`](crate::KeepaliveService).
     ///
-    /// It is the inner body, unchanged, or the inner body with keepalives. The layer decides which
-    /// when it sees the head of the response. The error type is that of the inner body.
+    /// It yields the frames of the inner body, with or without keepalives between them. The layer decides
+    /// this when it sees the head of the response. The error type is that of the inner body.
     ///
     /// # Example
     ///
@@ -125,7 +125,7 @@ impl<B: Body<Data = Bytes> + fmt::Debug> fmt::Debug for KeepaliveBody<B> {
     }
 }
 
-/// The filler of a body, chosen by its content type.
+/// The filler of a body. The content type decides which one it is.
 #[derive(Clone, Debug)]
 pub(crate) enum Filler {
     Sse(Sse),
@@ -159,7 +159,7 @@ impl<E> Fill<Result<Frame<Bytes>, E>> for Filler {
     }
 }
 
-/// The timer of a body: its own, or one of many that share a queue.
+/// The timer of a body, which is either its own or one of many that share a queue.
 #[derive(Debug)]
 pub(crate) enum IdleTimer {
     Own(TokioTimer),
@@ -196,8 +196,8 @@ impl Timer for IdleTimer {
 pin_project! {
     /// The frames of a body, as a stream.
     ///
-    /// A byte-order mark at the start of an event stream is removed if a keepalive has gone out before
-    /// it. The client would read it as a part of the first line, and ignore that line.
+    /// A byte-order mark at the start of an event stream is removed if a keepalive has been sent before it.
+    /// Otherwise the client would read the mark as part of the first line, and ignore that line.
     struct Frames<B> {
         #[pin]
         body: B,
@@ -205,14 +205,14 @@ pin_project! {
     }
 }
 
-/// What becomes of a byte-order mark.
+/// What to do with a byte-order mark.
 #[derive(Clone, Copy)]
 enum Mark {
-    /// The first bytes have been sent, or are no text.
+    /// Nothing. The first bytes have been sent, or the body is not text.
     Passed,
-    /// Nothing has been sent yet.
+    /// Not known, because nothing has been sent yet.
     Awaited,
-    /// A keepalive has been sent. So many bytes of a mark after it have been removed.
+    /// Remove it, because a keepalive has been sent. This many of its bytes have been removed so far.
     Removed(usize),
 }
 
@@ -225,10 +225,10 @@ impl<B: Body<Data = Bytes>> Frames<B> {
         Self { body, mark }
     }
 
-    /// Takes note of a frame that has been sent, of the body's own or a keepalive.
+    /// Notes that a frame has been sent, which is a keepalive or a frame of the body.
     fn sent(self: Pin<&mut Self>, frame: &Frame<Bytes>) {
         let mark = self.project().mark;
-        // The first bytes of the body's own have ended the wait.
+        // If the frame came from the body, `poll_next` has changed the mark already.
         if matches!(mark, Mark::Awaited) && frame.data_ref().is_some_and(|data| !data.is_empty()) {
             *mark = Mark::Removed(0);
         }
@@ -256,7 +256,7 @@ impl<B: Body<Data = Bytes>> Stream for Frames<B> {
                 if let Some(Ok(frame)) = &mut frame {
                     if let Some(data) = frame.data_mut().filter(|data| !data.is_empty()) {
                         this.mark.pass(data);
-                        // Some servers close a connection that sends empty frames.
+                        // Do not send an empty frame, because some proxies close the connection.
                         if data.is_empty() {
                             continue;
                         }
@@ -269,7 +269,7 @@ impl<B: Body<Data = Bytes>> Stream for Frames<B> {
 }
 
 impl Mark {
-    /// Removes from the first bytes what belongs to a mark that has to go.
+    /// Removes the part of a byte-order mark that `data` begins with, if the mark has to be removed.
     #[cold]
     fn pass(&mut self, data: &mut Bytes) {
         let Self::Removed(removed) = *self else {
@@ -282,7 +282,7 @@ impl Mark {
             .zip(&*data)
             .take_while(|(mark, byte)| mark == byte)
             .count();
-        if found == data.len() && found < mark.len() {
+        if found == data.len() {
             *self = Self::Removed(removed + found);
             data.clear();
             return;
@@ -290,8 +290,8 @@ impl Mark {
         *self = Self::Passed;
         if found == mark.len() {
             data.advance(found);
-        } else if removed > 0 {
-            // It was another character, whose first bytes came in a chunk of their own.
+        } else if removed != 0 {
+            // It was another character, and its first bytes came in earlier chunks.
             *data = [&BYTE_ORDER_MARK[..removed], data].concat().into();
         }
     }

@@ -1,4 +1,4 @@
-//! Which responses are filled, and with what.
+//! Decides which responses are filled, and with what.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ impl Config {
     }
 }
 
-/// Says which gRPC calls are filled.
+/// Decides which gRPC calls are filled, by their path.
 #[derive(Clone)]
 pub(crate) struct Paths(pub(crate) Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
@@ -45,10 +45,10 @@ impl fmt::Debug for Paths {
     }
 }
 
-/// What is known of a response when the request comes in.
+/// What the request says about its response.
 #[derive(Clone, Debug)]
 pub(crate) enum Plan {
-    /// Keepalives are off, the response has no content, or the connection becomes a tunnel.
+    /// Leave the response unchanged: `idle` is zero, or the request is `HEAD` or `CONNECT`.
     Leave,
     Fill {
         config: Arc<Config>,
@@ -95,11 +95,14 @@ impl Plan {
     }
 }
 
-/// Says whether the body is sent to the end that it has by itself.
+/// Returns whether the body may be filled, whatever its content type is.
 fn may_be_filled<B: Body>(response: &Response<B>) -> bool {
     let (status, headers, body) = (response.status(), response.headers(), response.body());
-    let has_content = !status.is_informational()
-        && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let is_empty = matches!(
+        status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    let has_content = !status.is_informational() && !is_empty;
     let has_length = headers.contains_key(CONTENT_LENGTH) || body.size_hint().exact().is_some();
     has_content && !has_length && !body.is_end_stream() && !is_encoded(headers)
 }
@@ -109,7 +112,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// A content type that has a filler.
+/// A format that has a filler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Sse,
@@ -130,7 +133,7 @@ const FORMATS: [(&str, Format); 7] = [
 impl Format {
     fn of(headers: &HeaderMap) -> Option<Self> {
         let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        // Parameters follow, such as `charset`.
+        // Drop parameters such as `charset`.
         let essence = content_type.split(';').next()?.trim();
         let mut formats = FORMATS.iter();
         let (_, format) = formats.find(|(name, _)| name.eq_ignore_ascii_case(essence))?;

@@ -12,29 +12,25 @@ use crate::{
 
 /// A [`Layer`] that inserts keepalives into the streaming responses of a server.
 ///
-/// # What is filled
+/// [The page of this crate](crate#which-responses-get-keepalives) lists the content types.
 ///
-/// A new layer fills server-sent events (`text/event-stream`) with the comment `:\n\n`. It also fills
-/// lines if [`ndjson`](Self::ndjson) asks for it, and gRPC calls if [`grpc`](Self::grpc) does.
+/// A keepalive is inserted whenever the body has been idle for `idle`, but never into the middle of a
+/// frame. [`framing`](crate::framing) says what a frame is. [`Keepalive`] states the rules. No keepalive
+/// follows an error, the trailers or the end of a body.
 ///
-/// A keepalive goes out whenever the body has had nothing to send for `idle`, but never inside a
-/// frame. See [`framing`](crate::framing) for what a frame is, and
-/// [`Keepalive`](stream_keepalive::Keepalive) for how the idle time is counted. After an error, the
-/// trailers or the end, no keepalive goes out.
+/// [`Duration::ZERO`] turns the layer off.
 ///
-/// # What is left alone
+/// # Which responses are left unchanged
 ///
-/// The layer leaves a response exactly as it is, its headers and its size hint included, if
+/// The layer leaves a response unchanged, including its headers and size hint, if
 ///
-/// - the request was `HEAD` or `CONNECT`,
-/// - the status is 1xx, 204 or 304,
+/// - the request is `HEAD` or `CONNECT`,
+/// - the status is 1xx, 204, 205 or 304,
 /// - the body has ended, or its exact size is known,
 /// - there is a `content-length`,
 /// - there is a `content-encoding` other than `identity`, or
-/// - the content type is none of those above. `application/grpc-web` is not `application/grpc`: put
-///   this layer inside `GrpcWebLayer`.
-///
-/// [`Duration::ZERO`] turns keepalives off.
+/// - the content type is not listed. `application/grpc-web` is not `application/grpc`, so put this layer
+///   inside `GrpcWebLayer`.
 ///
 /// # Example
 ///
@@ -52,14 +48,16 @@ use crate::{
 ///     .route("/events", get(events))
 ///     .layer(KeepaliveLayer::new(Duration::from_secs(20)));
 /// ```
+///
+/// [`Keepalive`]: https://docs.rs/stream-keepalive/latest/stream_keepalive/struct.Keepalive.html
 #[derive(Clone, Debug)]
 pub struct KeepaliveLayer {
-    /// Shared, since each request takes it along.
+    /// Shared, because each request keeps a reference to it.
     config: Arc<Config>,
 }
 
 impl KeepaliveLayer {
-    /// Makes a layer that fills server-sent events with the comment `:\n\n`.
+    /// Creates a layer that inserts the comment `:\n\n` into server-sent events.
     ///
     /// # Example
     ///
@@ -80,16 +78,14 @@ impl KeepaliveLayer {
         }
     }
 
-    /// Sends other bytes to clients of server-sent events: one or more whole events or comments.
+    /// Inserts other bytes into server-sent events: one or more whole events or comments.
     ///
-    /// Clients drop comments. An event of your own reaches the scripts of a page, which can then tell
-    /// that the connection is alive.
+    /// Most clients drop comments. Insert an event if the scripts of a page have to know that the connection
+    /// is alive.
     ///
     /// # Panics
     ///
-    /// Panics if the bytes are empty or end inside of an event, as [`framing::Sse::new`] does.
-    ///
-    /// [`framing::Sse::new`]: crate::framing::Sse::new
+    /// Panics if the bytes are empty or end in the middle of an event or a comment.
     ///
     /// # Example
     ///
@@ -103,17 +99,13 @@ impl KeepaliveLayer {
         self.with(|config| config.sse = sse)
     }
 
-    /// Also fills lines of JSON: one or more whole lines.
+    /// Also inserts the given bytes into NDJSON: one or more whole lines.
     ///
-    /// It fills the content types `application/x-ndjson`, `application/ndjson`, `application/jsonl`
-    /// and `application/x-jsonlines`. Many readers skip an empty line, `"\n"`. For one that does not,
-    /// send a line of your own.
+    /// Most readers skip an empty line, `"\n"`. If yours does not, insert a line that it accepts.
     ///
     /// # Panics
     ///
-    /// Panics if the bytes are empty or end inside of a line, as [`framing::Lines::new`] does.
-    ///
-    /// [`framing::Lines::new`]: crate::framing::Lines::new
+    /// Panics if the bytes are empty or do not end with LF.
     ///
     /// # Example
     ///
@@ -127,14 +119,14 @@ impl KeepaliveLayer {
         self.with(|config| config.lines = Some(lines))
     }
 
-    /// Also fills the gRPC calls whose path is accepted, with an empty message.
+    /// Also inserts empty messages into gRPC calls if `accept` returns `true` for their path.
     ///
-    /// An empty message is the default value of every protobuf message, and the client gets it as one
-    /// more item of the stream. Accept only calls that stream, and whose clients expect such an item: a
-    /// unary call has exactly one message.
+    /// An empty message is the default value of every protobuf message. The client gets it as one more
+    /// item of the call. Only accept streaming calls whose clients expect such an item, because a unary
+    /// call must have exactly one message.
     ///
-    /// The path is that of the request as this layer sees it, such as `"/events.v1.Events/Watch"`. It
-    /// is asked for requests with the content type `application/grpc` or `application/grpc+proto`.
+    /// The path is that of the request, such as `"/events.v1.Events/Watch"`. `accept` is called only for
+    /// requests with the content type `application/grpc` or `application/grpc+proto`.
     ///
     /// # Example
     ///
@@ -147,10 +139,10 @@ impl KeepaliveLayer {
         self.with(|config| config.grpc = Some(Paths(Arc::new(accept))))
     }
 
-    /// Sends a keepalive at once if a body has nothing to send when it is first polled.
+    /// Sends a keepalive immediately if a body has nothing to send when it is first polled.
     ///
-    /// The client then gets the head of the response at once, even through a proxy that holds it back
-    /// until the first bytes of the body.
+    /// Some proxies hold the response headers back until the first bytes of the body. With this method the
+    /// client gets the headers immediately.
     ///
     /// # Example
     ///
@@ -162,10 +154,10 @@ impl KeepaliveLayer {
         self.with(|config| config.immediate = true)
     }
 
-    /// Takes the timers of all bodies from `timers`.
+    /// Uses `timers` instead of a timer for each body.
     ///
-    /// Use it in a server that holds many idle responses open: a timer that is shared costs less CPU
-    /// per keepalive. See [`SharedTimers`] for when it pays.
+    /// Use it in a server that holds many idle responses. [`SharedTimers`] explains what it saves and
+    /// costs.
     ///
     /// # Example
     ///

@@ -1,4 +1,86 @@
-#![doc = include_str!("../README.md")]
+//! Keeps the streaming responses of an HTTP server alive through proxies.
+//!
+//! Proxies and load balancers close a response on which nothing has been sent for a while, often for 60
+//! seconds. [`KeepaliveLayer`] inserts a keepalive whenever a response has been idle for a given time. It is
+//! a tower layer, so your handlers do not change.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use axum::{Router, response::sse::{Event, Sse}, routing::get};
+//! use futures::stream;
+//! use stream_keepalive_http::KeepaliveLayer;
+//!
+//! let events = async || Sse::new(stream::pending::<Result<Event, axum::Error>>());
+//! let app: Router = Router::new()
+//!     .route("/events", get(events))
+//!     .layer(KeepaliveLayer::new(Duration::from_secs(20)));
+//! ```
+//!
+//! Set the idle time to at most half of the shortest proxy timeout. If that is the usual 60 seconds, use 20
+//! seconds.
+//!
+//! # Which responses get keepalives
+//!
+//! | content type | when | keepalive |
+//! |---|---|---|
+//! | `text/event-stream` | always | the comment `:\n\n`, or other bytes with [`sse`](KeepaliveLayer::sse) |
+//! | `application/x-ndjson`, `application/ndjson`, `application/jsonl`, `application/x-jsonlines` | with [`ndjson`](KeepaliveLayer::ndjson) | the bytes that you pass, usually `"\n"` |
+//! | `application/grpc`, `application/grpc+proto` | with [`grpc`](KeepaliveLayer::grpc), if it accepts the path | an empty message |
+//!
+//! A keepalive is never inserted into the middle of an event, a line or a message. [`framing`] explains how
+//! this works. [`KeepaliveLayer`](KeepaliveLayer#which-responses-are-left-unchanged) lists the responses
+//! that it always leaves unchanged.
+//!
+//! # The order of layers
+//!
+//! In axum, the last `.layer(..)` is the outermost one. In tonic's `Server::builder()`, it is the first one.
+//!
+//! | other layer | where to put [`KeepaliveLayer`] | why |
+//! |---|---|---|
+//! | `GrpcWebLayer` of tonic-web | inside | outside, it sees the content type of gRPC-Web and leaves the calls alone |
+//! | `CompressionLayer` of tower-http | inside | outside, it leaves compressed bodies alone; event streams are not compressed by default, so for them both orders work |
+//! | `ResponseBodyTimeoutLayer` of tower-http | inside | outside, the timeout does not see the keepalives and ends the body |
+//!
+//! # Clients
+//!
+//! Most clients drop comments in their parser. In a client, put an idle timeout below the parser, on the
+//! bytes. If scripts in a browser have to see the keepalives, send an event with
+//! [`sse`](KeepaliveLayer::sse). Check your clients first, because some parse the data of every event as
+//! JSON.
+//!
+//! A gRPC client gets an empty message as one more item of the call: a message with default values.
+//!
+//! # Shutdown
+//!
+//! A graceful shutdown waits for open responses, and keepalives do not close any. End your streams when the
+//! shutdown begins, for example with `take_until(token.cancelled_owned())`.
+//!
+//! # Features
+//!
+//! The crate has no features.
+//!
+//! # Runtimes
+//!
+//! The layer needs Tokio with the time driver enabled. If a server holds ten thousand idle responses or
+//! more, pass [`SharedTimers`] to [`timers`](KeepaliveLayer::timers).
+//!
+//! The data type of the body must be [`Bytes`](https://docs.rs/bytes/1/bytes/struct.Bytes.html), as in axum, tonic, hyper, reqwest and
+//! tower-http.
+//!
+//! # Streams that are not responses
+//!
+//! The fillers in [`framing`] also work without the layer, with any stream of bytes. The crate
+//! [`stream-keepalive`] inserts keepalives into any other stream, and ends streams that have been idle for
+//! too long.
+//!
+//! # Minimum Rust version
+//!
+//! This crate needs Rust 1.85. A minor release may raise the minimum, a patch release does not.
+//!
+//! [`stream-keepalive`]: https://docs.rs/stream-keepalive
+//! [`SharedTimers`]: https://docs.rs/stream-keepalive/latest/stream_keepalive/struct.SharedTimers.html
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -14,3 +96,8 @@ pub use crate::{
     layer::KeepaliveLayer,
     service::{KeepaliveService, ResponseFuture},
 };
+
+// Compiles and runs the code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

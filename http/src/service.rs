@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Plan},
 };
 
-/// The service that [`KeepaliveLayer`](crate::KeepaliveLayer) makes.
+/// The service that [`KeepaliveLayer`](crate::KeepaliveLayer) creates.
 ///
 /// # Example
 ///
@@ -65,7 +65,7 @@ where
 }
 
 pin_project! {
-    /// The future of [`KeepaliveService`].
+    /// The future that [`KeepaliveService`] returns.
     ///
     /// # Example
     ///
@@ -74,7 +74,7 @@ pin_project! {
     /// use std::convert::Infallible;
     /// use stream_keepalive_http::ResponseFuture;
     ///
-    /// type Answer = ResponseFuture<RouteFuture<Infallible>>;
+    /// type Future = ResponseFuture<RouteFuture<Infallible>>;
     /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F> {

@@ -9,35 +9,25 @@ use std::{
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, stream};
 use http::{Request, Response};
 use http_body::{Body, Frame};
+use http_body_util::StreamBody;
 use stream_keepalive_http::{KeepaliveBody, KeepaliveLayer};
 use tower::{Layer, Service, service_fn};
 
-/// A body that yields one chunk again and again.
-#[derive(Clone)]
-struct Repeat(Bytes);
-
-impl Body for Repeat {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(Some(Ok(Frame::data(self.0.clone()))))
-    }
-}
-
-fn filled(content_type: &'static str, chunk: &Bytes) -> KeepaliveBody<Repeat> {
+/// The body of a response that yields one chunk again and again, and has passed through the layer.
+fn filled(
+    content_type: &'static str,
+    chunk: &Bytes,
+) -> KeepaliveBody<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
     let layer = KeepaliveLayer::new(Duration::from_secs(20))
         .ndjson("\n")
         .grpc(|_| true);
     let mut service = layer.layer(service_fn(async |_: Request<()>| {
         let response = Response::builder().header("content-type", content_type);
-        Ok::<_, Infallible>(response.body(Repeat(chunk.clone())).unwrap())
+        let frames = stream::repeat(chunk.clone()).map(|chunk| Ok(Frame::data(chunk)));
+        Ok::<_, Infallible>(response.body(StreamBody::new(frames)).unwrap())
     }));
     let request = Request::post("/a/b").header("content-type", "application/grpc");
     let response = service

@@ -18,7 +18,7 @@ use tokio::task::{coop, unconstrained};
 
 use super::Timer;
 
-// The model checker in tests/loom brings its own of these.
+// The model checker in tests/loom replaces these.
 #[cfg(loom)]
 use crate::model::{
     AtomicBool, AtomicU64, Handle, Instant, Mutex, MutexGuard, Sleep, fence, sleep_until,
@@ -37,9 +37,9 @@ use {
 
 /// Makes timers that share one queue of deadlines and one Tokio `Sleep`.
 ///
-/// Use it when a process holds many idle streams, from about ten thousand on. The default timer gives
-/// each stream a `Sleep` of its own, and Tokio's timer wheel has to move all of them from level to
-/// level as time passes. A queue puts the streams that are due together in one place.
+/// Use it when a process holds ten thousand idle streams or more. The default timer gives each stream its
+/// own `Sleep`, and Tokio's timer wheel has to move each of them from level to level as time passes. The
+/// queue keeps streams that are due at the same time in one place.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,34 +57,31 @@ use {
 /// # }
 /// ```
 ///
-/// # What it gives
+/// Create one `SharedTimers` for each runtime and pass it to where the streams are made. Clones share the
+/// queue. Do not keep it in a `static`, because a `static` outlives the runtimes of your tests.
 ///
-/// - **CPU:** a keepalive takes about half of the CPU that it takes with a timer of its own, because
-///   the runtime wakes less often, and for more streams each time.
-/// - **Memory:** an idle stream takes 16 bytes of heap, and those of the queue's spare capacity. A
-///   `Sleep` takes 128. A stream that is polled more than once while it is idle takes 48 bytes more.
-/// - **No long delays:** the wheel holds up all timers while it moves many of them, for 20 ms with
-///   300,000 streams and for 100 ms with ten million. The queue has nothing to move.
+/// # Advantages
 ///
-/// # What it costs
+/// - **Less CPU:** a keepalive takes about half the CPU time that it takes with the default timer. The
+///   runtime wakes up less often, and for more streams each time.
+/// - **Less memory:** an idle stream takes 16 bytes of heap, plus the spare capacity of the queue. A
+///   `Sleep` takes 128 bytes. A stream that is polled more than once while it is idle takes another 48
+///   bytes.
+/// - **No long delays:** Tokio's wheel delays all timers while it moves many of them, by about 20 ms with
+///   300,000 streams. The queue never moves a timer.
 ///
-/// - **Resolution:** deadlines are rounded up to half a millisecond, on top of the millisecond of
-///   Tokio's `Sleep`. No timer expires early.
-/// - **Rest:** after the queue has woken streams, it rests until 4 ms after they were due, and then
-///   wakes everything that has become due in one go. So a timer expires up to 4 ms later than it could.
-///   A timer that is alone in the queue does not wait.
-/// - **One lock** for all of its streams. A stream takes it for a few dozen nanoseconds when it becomes
-///   idle after a keepalive, and when it is dropped. A busy stream, whose items come faster than the
-///   idle clock runs out, takes it about once in each `idle`.
-/// - **One runtime:** the queue depends on the runtime in which the first of its timers waits. If no
-///   thread drives that runtime, none of the timers expires.
+/// # Disadvantages
 ///
-/// Create one `SharedTimers` for each runtime, and pass it to where the streams are made; its clones
-/// share the queue. Do not keep it in a `static`: that outlives the runtimes of your tests.
-///
-/// # Panics
-///
-/// `new` and `timer` never panic. The timers panic where [`SharedTimer`] says.
+/// - **Lower resolution:** deadlines are rounded up to the next half millisecond, in addition to the
+///   millisecond of Tokio's `Sleep`. No timer expires early.
+/// - **A delay of up to 4 ms:** after the queue has woken streams, it waits until 4 ms after their
+///   deadline. Then it wakes all streams that have become due. A timer that is alone in the queue is not
+///   delayed.
+/// - **One lock:** all streams share it. A stream holds it for a few dozen nanoseconds when it becomes idle
+///   after a keepalive, and when it is dropped. A stream whose items arrive faster than `idle` takes the
+///   lock about once per `idle`.
+/// - **One runtime:** the queue belongs to the runtime in which one of its timers first waits. If no thread
+///   drives that runtime, none of the timers expires.
 #[doc(alias = "timer wheel")]
 #[doc(alias = "timing wheel")]
 #[doc(alias = "heartbeat")]
@@ -93,61 +90,61 @@ pub struct SharedTimers(Arc<Shared>);
 
 /// A [`Timer`] made by [`SharedTimers::timer`].
 ///
-/// It follows Tokio's paused clock in tests. A duration of more than 584 years never expires.
+/// In tests it follows Tokio's paused clock. A duration of more than 584 years never expires.
 ///
 /// # Panics
 ///
-/// `poll_expired` panics outside a Tokio runtime with the time driver enabled, unless another timer of
-/// the same [`SharedTimers`] has waited in one. It panics once that runtime has been shut down; tasks
-/// that wait for a timer then are woken and find out. Dropping a timer never panics, and no duration
-/// does.
+/// [`poll_expired`](Timer::poll_expired) panics outside a Tokio runtime with the time driver enabled,
+/// unless another timer of the same [`SharedTimers`] has waited in one before. It also panics after that
+/// runtime has been shut down. Tasks that wait for a timer are woken when that happens.
 #[doc(alias = "heartbeat")]
 pub struct SharedTimer {
     shared: Arc<Shared>,
     state: State,
 }
 
-/// Deadlines are counted in ticks since the `SharedTimers` were made, and rounded up, so that no timer
-/// expires early.
+/// A deadline, in ticks since the `SharedTimers` was created. It is rounded up, so that no timer expires
+/// early.
 type Tick = u64;
 
-/// The length of a tick in nanoseconds. Half of what a `Sleep` can tell apart, to lose little by it.
+/// The length of a tick in nanoseconds. It is half the resolution of a `Sleep`, so rounding adds little
+/// delay.
 const TICK: u64 = 500_000;
 
-/// A tick that does not come: the clock cannot count to it.
+/// A tick that is never reached.
 const NEVER: Tick = u64::MAX;
 
-/// How long the alarm rests, in ticks: 4 ms. Waking the runtime's workers takes as much CPU as dozens
-/// of keepalives.
+/// How long the alarm rests, in ticks: 4 ms. It rests because waking the runtime's workers takes as much
+/// CPU time as dozens of keepalives.
 const REST: Tick = 8;
 
-/// The longest time that the alarm is set for, in ticks: a year. Before version 1.54, a `Sleep` that is
+/// The longest time that the alarm is set for, in ticks: one year. Before version 1.54, a `Sleep` that is
 /// years away can make Tokio forget others (tokio-rs/tokio#8334).
 const LONGEST_SLEEP: Tick = 63_072_000_000;
 
 enum State {
-    /// All that an idle stream needs. Which waker is in the slot is not known here.
+    /// All that an idle stream needs. It does not record which waker is in the slot.
     Inline {
         deadline: Tick,
         /// The slot in the queue at `deadline`, if the timer has entered the queue.
         slot: Option<u32>,
     },
-    /// The timer has been armed or polled while it was in the queue, as that of a busy stream is.
+    /// The timer has been armed or polled while it was in the queue, as happens with a busy stream.
     Boxed(Box<Boxed>),
 }
 
 struct Boxed {
     deadline: Tick,
-    /// When the queue wakes the task, sooner or later than at the deadline. Once that tick has passed,
-    /// the timer is no longer in the queue.
+    /// When the queue wakes the task, which may be before or after the deadline. Once this tick has
+    /// passed, the timer is no longer in the queue.
     queued: Tick,
     slot: u32,
-    /// Whose waker is in the slot, so that a poll which changes nothing need not take the lock.
+    /// The task whose waker is in the slot. A poll that would not change the waker need not take the lock.
     task: Option<TaskId>,
 }
 
-/// What [`Waker::will_wake`] compares. While the queue holds a clone of the waker, no other waker can
-/// have the same.
+/// The parts of a waker that [`Waker::will_wake`] compares. While the queue holds a clone of the waker, the
+/// waker of another task cannot have the same parts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct TaskId {
     data: usize,
@@ -156,32 +153,32 @@ struct TaskId {
 
 struct Shared {
     start: Instant,
-    /// The timers of all ticks up to this one have expired, and their wakers have been taken out of the
-    /// queue. `NEVER` once the runtime has been shut down. It changes only under the lock of the queue.
+    /// The last tick whose timers have expired and whose wakers have been taken out of the queue. `NEVER`
+    /// after the runtime has been shut down. Only written while the queue is locked.
     passed: AtomicU64,
     queue: Mutex<Queue>,
     /// The waker of the alarm.
     waker: Waker,
-    /// True while a thread sets the alarm, with the queue locked. Tokio may call the alarm's waker from
-    /// there, and that must not lock the queue again. The thread looks itself whether the alarm has
-    /// fired.
+    /// True while a thread sets the alarm with the queue locked. Tokio may call the alarm's waker on the
+    /// same thread, and then the waker must not lock the queue again. The thread that sets the alarm
+    /// checks whether it has fired.
     is_setting: AtomicBool,
 }
 
 struct Queue {
     buckets: BTreeMap<Tick, Bucket>,
     alarm: Option<Pin<Box<Sleep>>>,
-    /// The tick that the alarm is set for: that of the first bucket or sooner, except that the alarm
-    /// rests. `NEVER` if it is not set.
+    /// The tick that the alarm is set for, or `NEVER` if it is not set. This is the first bucket's tick or
+    /// an earlier one, except while the alarm rests.
     alarm_at: Tick,
     rests_until: Tick,
 }
 
-/// The wakers of one tick. Each keeps its slot, so that it can be taken out again without a search.
+/// The wakers of one tick. A waker stays in its slot, so that it can be removed without a search.
 #[derive(Default)]
 struct Bucket {
     slots: Vec<Slot>,
-    /// The first of a list of free slots.
+    /// The head of the list of free slots.
     free: Option<u32>,
     wakers: u32,
 }
@@ -192,9 +189,7 @@ enum Slot {
 }
 
 impl SharedTimers {
-    /// Creates an empty queue.
-    ///
-    /// Works outside a runtime too.
+    /// Creates an empty queue. This needs no runtime.
     pub fn new() -> Self {
         Self(Arc::new_cyclic(|shared| Shared {
             start: Instant::now(),
@@ -210,9 +205,7 @@ impl SharedTimers {
         }))
     }
 
-    /// Makes a timer for one stream.
-    ///
-    /// It needs no runtime, reads no clock and allocates nothing.
+    /// Creates a timer for one stream. This needs no runtime, reads no clock and allocates nothing.
     #[inline]
     pub fn timer(&self) -> SharedTimer {
         SharedTimer {
@@ -276,7 +269,7 @@ impl SharedTimer {
         Poll::Pending
     }
 
-    /// Makes the queue wake the task at the deadline. False if that has passed in the meantime.
+    /// Makes the queue wake the task at the deadline. Returns false if the deadline has passed already.
     fn wait(&mut self, waker: &Waker) -> bool {
         if let State::Inline {
             deadline,
@@ -336,8 +329,9 @@ impl State {
 }
 
 impl Boxed {
-    /// Sooner than at the deadline will do: the task polls then, and the timer enters again. So a stream
-    /// whose items come faster than the idle clock runs out enters the queue about once in each `idle`.
+    /// Returns whether the queue wakes the task at the deadline or earlier. Earlier is enough, because the
+    /// task then polls and the timer enters the queue again. A stream whose items arrive faster than `idle`
+    /// therefore enters the queue about once per `idle`.
     #[inline]
     fn will_wake_in_time(&self, passed: Tick) -> bool {
         passed < self.queued && self.queued <= self.deadline
@@ -354,15 +348,14 @@ impl TaskId {
     }
 }
 
-/// Wakes streams from where the runtime fires its timers, and not from a task: that would have to be
-/// woken first.
+/// Wakes the streams directly from the runtime's timer driver. A task would have to be woken first.
 struct AlarmWaker(Weak<Shared>);
 
 impl Wake for AlarmWaker {
     fn wake(self: Arc<Self>) {
         if let Some(shared) = self.0.upgrade() {
-            // A write, though it changes nothing: if it comes before that of the thread which sets the
-            // alarm, that thread sees that the alarm has fired.
+            // This must be a write, although it does not change the value. If it happens before the write
+            // of the thread that sets the alarm, that thread sees that the alarm has fired.
             if !shared.is_setting.fetch_or(false, Ordering::AcqRel) {
                 shared.wake_due(shared.now() / TICK);
             }
@@ -375,7 +368,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nanoseconds since the start.
+    /// Returns the nanoseconds since `start`.
     #[inline]
     fn now(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64
@@ -398,9 +391,9 @@ impl Shared {
         passed
     }
 
-    /// Puts a waker into the queue. `None` if the tick has passed.
+    /// Puts a waker into the queue and returns its slot, or `None` if the tick has passed.
     fn enter(&self, tick: Tick, waker: &Waker) -> Option<u32> {
-        // To clone, to call and to drop a waker may run anything. None of it happens under the lock.
+        // Cloning, calling or dropping a waker may run any code, so it never happens under the lock.
         let waker = waker.clone();
         let mut queue = self.lock();
         if tick <= self.passed.load(Ordering::Relaxed) {
@@ -408,11 +401,11 @@ impl Shared {
         }
         let mut fired = None;
         if tick < queue.alarm_at {
-            // Before the waker is in the queue, since this panics outside a runtime.
+            // Set the alarm before the waker is in the queue, because this panics outside a runtime.
             fired = self.set_alarm(&mut queue, tick);
         }
         let bucket = match queue.buckets.last_entry() {
-            // Streams with the same `idle` enter at the end. A search costs more than all the rest.
+            // Streams with the same `idle` enter at the end. A search would cost more than everything else.
             Some(last) if *last.key() == tick => last.into_mut(),
             _ => queue.buckets.entry(tick).or_default(),
         };
@@ -424,7 +417,7 @@ impl Shared {
         Some(slot)
     }
 
-    /// Takes a waker out of the queue, unless the tick has passed.
+    /// Takes a waker out of the queue if the tick has not passed.
     fn leave(&self, tick: Tick, slot: u32) {
         if tick <= self.passed.load(Ordering::Acquire) {
             return;
@@ -441,9 +434,9 @@ impl Shared {
 
     /// Wakes the streams of all ticks up to `passed`.
     ///
-    /// Only Tokio's driver, which looks for input before it fires timers, says what has passed: as it
-    /// calls the alarm's waker, or as the alarm is found to have fired. If a task read the clock instead,
-    /// after its thread was held up, a timer would overtake an item that the driver has not looked for.
+    /// Only Tokio's driver decides which ticks have passed, by firing the alarm. The driver looks for input
+    /// before it fires timers. If a task read the clock itself after its thread had been delayed, a timer
+    /// could overtake an item that the driver has not seen yet.
     fn wake_due(&self, passed: Tick) {
         let mut fired = Some(passed);
         while let Some(passed) = fired {
@@ -451,15 +444,15 @@ impl Shared {
             (due, fired) = self.take_due(passed);
             for slot in due.into_iter().flat_map(|bucket| bucket.slots) {
                 if let Slot::Waker(waker) = slot {
-                    // A waker that panics must not keep the others from being woken.
+                    // If one waker panics, the others must still be woken.
                     _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
                 }
             }
         }
     }
 
-    /// Takes all that is due out of the queue, and sets the alarm for the rest. Returns the tick of the
-    /// alarm if it has fired already.
+    /// Takes all buckets that are due out of the queue and sets the alarm for the rest. The second value is
+    /// the tick of the alarm if it has already fired.
     fn take_due(&self, passed: Tick) -> (Vec<Bucket>, Option<Tick>) {
         let mut due = Vec::new();
         let mut guard = self.lock();
@@ -478,8 +471,8 @@ impl Shared {
         (due, None)
     }
 
-    /// Makes sure that the alarm is set for `tick`, or for when it has rested. Returns the tick of the
-    /// alarm if it has fired already.
+    /// Makes sure that the alarm is set for `tick`, or for the end of its rest if that is later. Returns the
+    /// tick of the alarm if it has already fired.
     fn set_alarm(&self, queue: &mut Queue, tick: Tick) -> Option<Tick> {
         let tick = tick.max(queue.rests_until);
         if queue.alarm_at <= tick {
@@ -492,22 +485,22 @@ impl Shared {
         self.is_setting.swap(true, Ordering::AcqRel);
         let set = catch_unwind(AssertUnwindSafe(|| {
             alarm.as_mut().reset(deadline);
-            // Unconstrained: with its budget spent, the task would not register the waker.
+            // Poll without the cooperative budget. If the task has spent it, the waker is not registered.
             let alarm = pin!(unconstrained(alarm.as_mut()));
             alarm.poll(&mut Context::from_waker(&self.waker))
         }));
         self.is_setting.swap(false, Ordering::AcqRel);
         if set.is_err() {
-            // The runtime has been shut down. Everybody is woken to find out.
+            // The runtime has been shut down. Wake all tasks, so that their next poll reports it.
             self.passed.store(NEVER, Ordering::Release);
             return Some(NEVER);
         }
         if !alarm.is_elapsed() {
             return None;
         }
-        // `is_elapsed` alone does not make visible what the driver did before it fired the alarm.
+        // `is_elapsed` does not synchronize with what the driver did before it fired the alarm.
         fence(Ordering::Acquire);
-        // A runtime that shuts down fires the alarm before its time.
+        // A runtime that is shutting down fires the alarm early.
         Some(tick.min(self.now() / TICK))
     }
 }

@@ -8,33 +8,35 @@ use core::{
 
 use crate::Timer;
 
-/// A [`Timer`] made from any function that returns a sleep, for every runtime other than Tokio.
+/// A [`Timer`] made from a sleep function, for runtimes other than Tokio.
 ///
 /// | runtime | timer |
 /// |---|---|
 /// | smol, async-io | `SleepTimer::new(async_io::Timer::after)` |
-/// | any, by futures-timer | `SleepTimer::new(futures_timer::Delay::new)` |
+/// | any, with futures-timer | `SleepTimer::new(futures_timer::Delay::new)` |
 /// | compio | <code>SleepTimer::new(\|after\| Box::pin(compio::time::sleep(after)))</code> |
 /// | glommio | `SleepTimer::new(glommio::timer::Timer::new)` |
 /// | monoio | <code>SleepTimer::new(\|after\| Box::pin(monoio::time::sleep(after)))</code> |
 /// | embassy | <code>SleepTimer::new(\|after\| embassy_time::Timer::after(after.try_into().unwrap()))</code> |
-/// | a browser, by gloo | `SleepTimer::new(gloo_timers::future::sleep)` |
+/// | a browser, with gloo | `SleepTimer::new(gloo_timers::future::sleep)` |
 ///
-/// The sleep must be [`Unpin`]; box it where it is not, as in `|after| Box::pin(sleep(after))`.
+/// The function must return a future that is [`Unpin`]. If it does not, box the future, as in
+/// `|after| Box::pin(sleep(after))`.
+///
+/// The function is never called with more than one day, because some runtimes cannot sleep for longer
+/// than a few weeks. A longer `idle` is divided into several sleeps.
 ///
 /// # Cost
 ///
-/// Each idle period makes a new sleep, and drops the one before. If your stream goes idle thousands of
-/// times a second, and your runtime can move a timer in place, implement [`Timer`] yourself. On Tokio, use
-/// [`TokioTimer`](crate::TokioTimer): it moves its sleep, and an inner stream that spends the task's
-/// cooperative budget cannot delay it.
+/// The timer makes a new sleep each time the idle clock starts. If your stream becomes idle thousands of
+/// times a second and your runtime can re-arm a timer in place, implement [`Timer`] yourself.
 ///
-/// The function is never asked for more than a day, because some runtimes cannot sleep for longer than
-/// a few weeks. A longer idle time is made of several sleeps.
+/// On Tokio, use [`TokioTimer`](crate::TokioTimer) instead. It re-arms its sleep, and it expires on time
+/// even if the inner stream spends the task's cooperative budget.
 ///
 /// # Panics
 ///
-/// When the function or its future panics.
+/// Using the timer panics if the function or its future panics.
 ///
 /// # Example
 ///
@@ -57,11 +59,11 @@ use crate::Timer;
 pub struct SleepTimer<F, Fut> {
     sleep: F,
     current: Option<Fut>,
-    /// What is left of the armed duration after the current sleep.
+    /// The part of the armed duration that follows the current sleep.
     left: Duration,
 }
 
-/// The longest sleep that is asked for. A browser's timer holds no more than 24 days.
+/// The longest sleep that is requested. A timer in a browser cannot exceed 24 days.
 const LONGEST_SLEEP: Duration = Duration::from_secs(86_400);
 
 impl<F, Fut> SleepTimer<F, Fut>
@@ -69,7 +71,7 @@ where
     F: Fn(Duration) -> Fut,
     Fut: Future + Unpin,
 {
-    /// Creates a timer that calls `sleep` for each idle period.
+    /// Creates a timer that calls `sleep` each time it is armed.
     #[inline]
     pub const fn new(sleep: F) -> Self {
         Self {

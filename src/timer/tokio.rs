@@ -15,19 +15,19 @@ use tokio::{
 
 use crate::Timer;
 
-/// The default [`Timer`]: Tokio's, with a resolution of one millisecond.
+/// The default [`Timer`], which uses Tokio's clock and has a resolution of one millisecond.
 ///
-/// It needs the feature `tokio`, which is on by default. It allocates once, when it is armed for the
-/// first time, and follows Tokio's paused clock in tests.
+/// It needs the feature `tokio`, which is enabled by default. It allocates once, when it is first armed.
+/// In tests it follows Tokio's paused clock.
 ///
-/// The timer stays with the runtime in which it is first armed. The stream may go on in another one, as
-/// long as the first one lives.
+/// The timer belongs to the runtime in which it is first armed. You can poll the stream in another
+/// runtime afterwards, but the first one has to keep running.
 ///
 /// # Panics
 ///
 /// [`arm`](Timer::arm) panics when called outside a Tokio runtime with the time driver enabled.
-/// [`poll_expired`](Timer::poll_expired) panics once the runtime that the timer stays with has been shut
-/// down; a task that waits for the timer at that moment is woken.
+/// [`poll_expired`](Timer::poll_expired) panics after the runtime of the timer has been shut down. A task
+/// that waits for the timer is woken when that happens.
 ///
 /// # Example
 ///
@@ -44,34 +44,34 @@ use crate::Timer;
 /// ```
 #[derive(Debug, Default)]
 pub struct TokioTimer {
-    /// Boxed, so that the adapter is small and can be moved, and a stream that is never idle does not
-    /// pay for it. `None` until the timer is first armed with a duration that the clock can count.
+    /// Boxed to keep the adapter small and movable, and to cost nothing while the stream is never idle.
+    /// `None` until the timer is first armed with a duration that the clock can count.
     alarm: Option<Pin<Box<Alarm>>>,
-    /// The waker that the `Sleep` has registered.
+    /// The waker that is registered with the `Sleep`.
     waker: Option<Waker>,
 }
 
 pin_project! {
-    /// With this one word, the allocation is as large as that of a `Sleep` alone.
+    /// Takes no more memory than a `Sleep` alone, because allocators round sizes up.
     #[derive(Debug)]
     struct Alarm {
-        // Fires at the timer's deadline or before it. If before, it is moved when it has fired.
+        // Fires at the deadline of the timer or earlier. If it fires earlier, it is moved then.
         #[pin]
         sleep: Sleep,
-        // From the deadline of `sleep` to that of the timer, in nanoseconds, or `NEVER`.
+        // Nanoseconds from the deadline of `sleep` to the deadline of the timer, or `NEVER`.
         lag: u64,
     }
 }
 
-/// The longest that a `Sleep` is set for: a year. Before version 1.54, one that is years away can make Tokio
-/// forget others (tokio-rs/tokio#8334).
+/// The longest duration that a `Sleep` is set to: one year. Before version 1.54, a `Sleep` that is years away
+/// can make Tokio forget others (tokio-rs/tokio#8334).
 const LONGEST_SLEEP: Duration = Duration::from_secs(31_536_000);
 
-/// A lag that the clock cannot count.
+/// The lag of a deadline that the clock cannot reach.
 const NEVER: u64 = u64::MAX;
 
 impl TokioTimer {
-    /// Creates a timer that is not armed. It needs no runtime and allocates nothing.
+    /// Creates a timer that is not armed. This needs no runtime and allocates nothing.
     #[inline]
     pub const fn new() -> Self {
         Self {
@@ -86,8 +86,8 @@ impl Timer for TokioTimer {
     fn arm(&mut self, after: Duration) {
         let now = Instant::now();
         if let Some(alarm) = &mut self.alarm {
-            // A `Sleep` that was set earlier for the same duration fires no later than the new deadline.
-            // Leave it where it is: moving it costs more than all the rest.
+            // Leave the `Sleep` where it is: it was set earlier for the same duration, so it fires no later
+            // than the new deadline. If it fires early, `poll_expired` moves it.
             if let Some(lag) = alarm.lag_of(now, after) {
                 *alarm.as_mut().project().lag = lag;
                 return;
@@ -101,8 +101,8 @@ impl Timer for TokioTimer {
         let Some(alarm) = &mut self.alarm else {
             return Poll::Pending;
         };
-        // The `Sleep` will wake this task: another poll would change nothing, and cost three times as
-        // much as all the rest of an idle period.
+        // The `Sleep` will wake this task already. Polling it again would change nothing, and would cost
+        // three times as much as the rest of the work for an idle stream.
         if let Some(waker) = &self.waker {
             if !alarm.sleep.is_elapsed() && waker.will_wake(cx.waker()) {
                 return Poll::Pending;
@@ -145,14 +145,14 @@ impl TokioTimer {
 }
 
 impl Alarm {
-    /// How far the timer's deadline lies behind that of the `Sleep`; `None` if the `Sleep` has to be moved.
+    /// Returns how long the timer expires after the `Sleep`, or `None` if the `Sleep` has to be moved.
     #[inline]
     fn lag_of(&self, now: Instant, after: Duration) -> Option<u64> {
         let fires_after = self.sleep.deadline().checked_duration_since(now)?;
         nanos(after)?.checked_sub(nanos(fires_after)?)
     }
 
-    /// Sets the timer's deadline, and the `Sleep` no more than a year after `now`.
+    /// Sets the deadline of the timer, and sets the `Sleep` to at most one year after `now`.
     fn set(self: Pin<&mut Self>, deadline: Instant, now: Instant) {
         let mut this = self.project();
         let fires = deadline.min(now + LONGEST_SLEEP);
@@ -163,11 +163,11 @@ impl Alarm {
     #[cold]
     fn poll_expired(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            // Unconstrained: once the task's cooperative budget is spent, a `Sleep` returns `Pending`
-            // without registering the waker, and an inner stream that always spends the budget would keep
-            // the timer from expiring.
+            // Poll without the cooperative budget. Once the budget is spent, a `Sleep` returns `Pending`
+            // without registering the waker. If the inner stream spends the budget at every poll, the timer
+            // would never expire.
             let sleep = self.as_mut().project().sleep;
-            // With a waker left behind, a `Sleep` that has fired would wake the task once more when moved.
+            // Do not leave a waker in a `Sleep` that has fired, because moving it would wake the task.
             let mut nobody = Context::from_waker(Waker::noop());
             let cx = if sleep.is_elapsed() {
                 &mut nobody
@@ -179,8 +179,8 @@ impl Alarm {
                 0 => return Poll::Ready(()),
                 NEVER => return Poll::Pending,
                 lag => {
-                    // The clock is not read here. Tokio's driver looks for input before it fires timers,
-                    // so a deadline that only the driver declares passed cannot overtake an item.
+                    // Do not read the clock here, and let the driver say when the deadline has passed. It
+                    // looks for input before it fires timers, so the timeout cannot overtake an item.
                     let fired = self.sleep.deadline();
                     let deadline = fired + Duration::from_nanos(lag);
                     self.as_mut().set(deadline, fired);
@@ -190,7 +190,7 @@ impl Alarm {
     }
 }
 
-/// `None`: more than the 584 years that a lag can hold.
+/// Returns `None` for more than 584 years, the longest lag.
 #[inline]
 fn nanos(duration: Duration) -> Option<u64> {
     u64::try_from(duration.as_nanos()).ok()

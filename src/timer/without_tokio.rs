@@ -1,10 +1,11 @@
-/// The timer of an adapter that was given no other; without Tokio it is not a [`Timer`](crate::Timer).
+/// A placeholder for the default timer, which does not implement [`Timer`](crate::Timer).
 ///
-/// Polling an adapter that still has it does not compile. Enable the feature `tokio`, or call
-/// [`with_timer`](crate::Keepalive::with_timer).
+/// An adapter with this placeholder cannot be polled. Enable the feature `tokio`, or call
+/// [`with_timer`](crate::Keepalive::with_timer). On `wasm32-unknown-unknown`, where Tokio's clock panics,
+/// `TokioTimer` is always this placeholder.
 #[derive(Debug, Default)]
 pub struct TokioTimer {
-    // With a private field, code that compiles without the feature compiles with it.
+    // Private, so that code which compiles without the feature also compiles with it.
     _private: (),
 }
 

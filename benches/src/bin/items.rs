@@ -1,15 +1,16 @@
-//! What keepalives add to an item: `cargo run --release -p benches --bin items`
+//! What keepalives add to an item or a frame: `cargo run --release -p benches --bin items`
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use benches::{figures, loads};
+use anyhow::Result;
+use benches::{figures, frames, loads, runtime};
 use clap::Parser;
 use cli::Progress;
 use serde::Serialize;
+use tokio::task::unconstrained;
 
-/// Measures each load over the bare stream and over every contender around it, in interleaved rounds, and
-/// prints the smallest of each.
+/// Measures each load over the bare stream or body and over every contender around it, in interleaved rounds,
+/// and prints the smallest of each.
 #[derive(Parser)]
 struct Args {
     /// Measure only loads whose names contain this
@@ -36,13 +37,16 @@ struct Figure {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .context("no runtime")?;
-    let _guard = runtime.enter();
+    // On a worker, where streams are polled. All that is polled there is one task, so its budget would
+    // run out.
+    let task = unconstrained(async move { measure(&args) });
+    let runtime = runtime(1)?;
+    runtime.block_on(runtime.spawn(task))?
+}
 
+fn measure(args: &Args) -> Result<()> {
     let mut loads = loads::all();
+    loads.extend(frames::all());
     loads.retain(|load| load.name.contains(&args.load));
     let progress = Progress::new(EXPECTED * args.rounds * loads.len() as u32);
     let mut figures = Vec::new();

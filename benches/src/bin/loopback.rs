@@ -1,18 +1,22 @@
-//! What keepalives cost in a whole gRPC stack: `cargo run --release -p benches --bin loopback`
+//! What keepalives cost in a whole gRPC or SSE stack: `cargo run --release -p benches --bin loopback`
 
 use std::{
+    convert::Infallible,
     net::Ipv4Addr,
     pin::Pin,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use axum::{Router, body::Body, routing::get, serve::ListenerExt};
 use benches::{cpu, figures};
+use bytes::Bytes;
 use clap::Parser;
 use cli::Progress;
-use futures::{Stream, StreamExt, future::pending};
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use serde_json::json;
 use stream_keepalive::KeepaliveExt;
+use stream_keepalive_http::KeepaliveLayer;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -25,12 +29,13 @@ use tonic_events::proto::v1::{
     backrest_server::{Backrest, BackrestServer},
 };
 
-/// Sends the events of the tonic example from a channel over a loopback connection, with and without
-/// keepalives in turn, and prints messages a second and the CPU that one takes on both sides.
+/// Sends events from a channel over a loopback connection, in a gRPC stack and as server-sent events, without
+/// keepalives, with the adapter and with the layer in turn, and prints messages a second and the CPU that one
+/// takes on both sides.
 #[derive(Parser)]
 struct Args {
     /// How many messages a round
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 50_000)]
     messages: u64,
     /// How many rounds of each
     #[arg(long, default_value_t = 15)]
@@ -39,8 +44,49 @@ struct Args {
     file: figures::File,
 }
 
-/// How long a message takes, roughly.
-const EXPECTED: Duration = Duration::from_nanos(600);
+/// How long a message takes, roughly: a gRPC message, and an event that is a chunk of its own.
+const EXPECTED: Duration = Duration::from_nanos(5_000);
+
+const IDLE: Duration = Duration::from_secs(20);
+
+/// An event of 40 bytes.
+const EVENT: Bytes = Bytes::from_static(b"data: {\"id\":1,\"name\":\"backup ended\"}\n\n");
+
+/// What keeps a response alive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keepalives {
+    None,
+    /// `Keepalive` around the handler's stream.
+    Adapter,
+    /// `KeepaliveLayer` around the server.
+    Layer,
+}
+
+impl Keepalives {
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Adapter => "adapter",
+            Self::Layer => "layer",
+        }
+    }
+}
+
+/// Messages that come from another task, through a channel.
+fn feed<T: Send + 'static>(
+    messages: u64,
+    message: impl Fn(u64) -> T + Send + 'static,
+) -> ReceiverStream<T> {
+    let (sender, receiver) = mpsc::channel(1_024);
+    tokio::spawn(async move {
+        for id in 0..messages {
+            if sender.send(message(id)).await.is_err() {
+                break;
+            }
+        }
+    });
+    ReceiverStream::new(receiver)
+}
 
 type Events = Pin<Box<dyn Stream<Item = Result<OperationEvent, Status>> + Send>>;
 
@@ -55,23 +101,24 @@ impl Backrest for Feed {
     type GetOperationEventsStream = Events;
 
     async fn get_operation_events(&self, _: Request<()>) -> Result<Response<Events>, Status> {
-        let (sender, receiver) = mpsc::channel(1_024);
-        let messages = self.messages;
-        tokio::spawn(async move {
-            for id in 0..messages {
-                let event = OperationEvent::created(id as i64, "backup finished".into());
-                if sender.send(Ok(event)).await.is_err() {
-                    break;
-                }
-            }
+        let events = feed(self.messages, |id| {
+            Ok(OperationEvent::created(id as i64, "backup finished".into()))
         });
-        let events = ReceiverStream::new(receiver);
         Ok(Response::new(if self.keepalive {
-            Box::pin(events.keepalive(Duration::from_secs(20), Ok(OperationEvent::keep_alive())))
+            Box::pin(events.keepalive(IDLE, Ok(OperationEvent::keep_alive())))
         } else {
             Box::pin(events)
         }))
     }
+}
+
+/// A server whose messages are measured, and what reads them all.
+struct Contender {
+    stack: &'static str,
+    keepalives: &'static str,
+    /// Reads one stream of messages to its end, and counts them.
+    read: Box<dyn Fn() -> BoxFuture<'static, Result<u64>>>,
+    rounds: Vec<Round>,
 }
 
 struct Round {
@@ -83,41 +130,33 @@ struct Round {
 async fn main() -> Result<()> {
     let args = Args::parse();
     ensure!(args.messages > 0 && args.rounds > 0, "nothing to measure");
-    let mut servers = Vec::new();
-    for (name, keepalive) in [("without", false), ("with", true)] {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let url = format!("http://{}", listener.local_addr()?);
-        let feed = Feed {
-            messages: args.messages,
-            keepalive,
-        };
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        tokio::spawn(
-            Server::builder()
-                .add_service(BackrestServer::new(feed))
-                .serve_with_incoming_shutdown(incoming, pending()),
-        );
-        servers.push((name, BackrestClient::connect(url).await?, Vec::new()));
-    }
+    let mut contenders = vec![
+        grpc(args.messages, Keepalives::None).await?,
+        grpc(args.messages, Keepalives::Adapter).await?,
+        grpc(args.messages, Keepalives::Layer).await?,
+        sse(args.messages, Keepalives::None).await?,
+        sse(args.messages, Keepalives::Adapter).await?,
+        sse(args.messages, Keepalives::Layer).await?,
+    ];
     let expected = EXPECTED * args.messages.try_into()?;
-    let progress = Progress::new(expected * 2 * (args.rounds as u32 + 1));
+    let progress = Progress::new(expected * contenders.len() as u32 * (args.rounds as u32 + 1));
     for round in 0..=args.rounds {
-        for (name, client, rounds) in &mut servers {
-            progress.begin(format!("round {round} {name} keepalives"));
+        for contender in &mut contenders {
+            let Contender {
+                stack, keepalives, ..
+            } = contender;
+            progress.begin(format!(
+                "round {round} of {stack}, keepalives: {keepalives}"
+            ));
             let (cpu, start) = (cpu::time()?, Instant::now());
-            let mut events = client.get_operation_events(()).await?.into_inner();
-            let mut count = 0;
-            while let Some(event) = events.next().await {
-                event?;
-                count += 1;
-            }
+            let count = (contender.read)().await?;
             ensure!(count == args.messages, "{count} messages came");
             let took = start.elapsed();
             let cpu = cpu::time()? - cpu;
             progress.advance(expected);
             // The first one warms up.
             if round > 0 {
-                rounds.push(Round {
+                contender.rounds.push(Round {
                     per_second: count as f64 / took.as_secs_f64(),
                     cpu_ns: cpu.as_nanos() as f64 / count as f64,
                 });
@@ -131,20 +170,110 @@ async fn main() -> Result<()> {
         args.messages, args.rounds
     );
     let mut figures = Vec::new();
-    for (name, _, rounds) in &servers {
+    for Contender {
+        stack,
+        keepalives,
+        rounds,
+        ..
+    } in &contenders
+    {
         let rate = Spread::of(rounds.iter().map(|round| round.per_second)).context("no round")?;
         let cpu = Spread::of(rounds.iter().map(|round| round.cpu_ns)).context("no round")?;
         println!(
-            "{name:8} {:>9.0} messages/s ({:.0} to {:.0})   {:>6.0} ns CPU/message ({:.0} to {:.0})",
+            "{stack:5} {keepalives:8} {:>9.0} messages/s ({:.0} to {:.0})   {:>6.0} ns CPU/message ({:.0} to {:.0})",
             rate.median, rate.least, rate.most, cpu.median, cpu.least, cpu.most
         );
         figures.push(json!({
-            "keepalive": name,
+            "stack": stack,
+            "keepalives": keepalives,
             "messages_per_second": [rate.least, rate.median, rate.most],
             "cpu_ns_per_message": [cpu.least, cpu.median, cpu.most],
         }));
     }
     args.file.write(&figures)
+}
+
+async fn listen() -> Result<(TcpListener, String)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    Ok((listener, url))
+}
+
+/// The tonic example's service, over HTTP/2.
+async fn grpc(messages: u64, keepalives: Keepalives) -> Result<Contender> {
+    let (listener, url) = listen().await?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let service = BackrestServer::new(Feed {
+        messages,
+        keepalive: keepalives == Keepalives::Adapter,
+    });
+    let mut server = Server::builder();
+    if keepalives == Keepalives::Layer {
+        let layer = KeepaliveLayer::new(IDLE).grpc(|_| true);
+        let server = server.layer(layer).add_service(service);
+        tokio::spawn(server.serve_with_incoming(incoming));
+    } else {
+        tokio::spawn(server.add_service(service).serve_with_incoming(incoming));
+    }
+    let client = BackrestClient::connect(url).await?;
+    let read = move || {
+        let mut client = client.clone();
+        async move {
+            let mut events = client.get_operation_events(()).await?.into_inner();
+            let mut count = 0;
+            while let Some(event) = events.next().await {
+                event?;
+                count += 1;
+            }
+            Ok(count)
+        }
+        .boxed()
+    };
+    Ok(Contender {
+        stack: "gRPC",
+        keepalives: keepalives.name(),
+        read: Box::new(read),
+        rounds: Vec::new(),
+    })
+}
+
+/// Server-sent events of an axum handler, over HTTP/1.1.
+async fn sse(messages: u64, keepalives: Keepalives) -> Result<Contender> {
+    let (listener, url) = listen().await?;
+    let handler = async move || {
+        let events = feed(messages, |_| Ok::<_, Infallible>(EVENT));
+        let body = if keepalives == Keepalives::Adapter {
+            Body::from_stream(events.keepalive(IDLE, Ok(Bytes::from_static(b":\n\n"))))
+        } else {
+            Body::from_stream(events)
+        };
+        ([("content-type", "text/event-stream")], body)
+    };
+    let mut router = Router::new().route("/", get(handler));
+    if keepalives == Keepalives::Layer {
+        router = router.layer(KeepaliveLayer::new(IDLE));
+    }
+    let serve = axum::serve(listener.tap_io(|io| drop(io.set_nodelay(true))), router);
+    tokio::spawn(serve.into_future());
+    let client = reqwest::Client::new();
+    let read = move || {
+        let response = client.get(&url).send();
+        async move {
+            let mut chunks = response.await?.error_for_status()?.bytes_stream();
+            let mut bytes = 0;
+            while let Some(chunk) = chunks.next().await {
+                bytes += chunk?.len();
+            }
+            Ok((bytes / EVENT.len()) as u64)
+        }
+        .boxed()
+    };
+    Ok(Contender {
+        stack: "SSE",
+        keepalives: keepalives.name(),
+        read: Box::new(read),
+        rounds: Vec::new(),
+    })
 }
 
 struct Spread {

@@ -7,53 +7,53 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use plotters::prelude::*;
+use benches::loads::CLOCK;
+use plotters::{
+    coord::Shift,
+    prelude::*,
+    style::text_anchor::{HPos, Pos, VPos},
+};
 use serde_json::Value;
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
 const MEASUREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/measurements");
 const FONT: &str = "system-ui, sans-serif";
 
+const READY: &str = "ready";
+const CHANNEL: &str = "full mpsc channel";
+const PAIR: &str = "ready and pending in turn";
+
 fn main() -> Result<()> {
     let items = read("items.json")?;
-    let runs = ["streams-300k.json", "streams-1m.json", "streams-10m.json"]
+    let runs = ["streams-300k.json", "streams-1m.json"]
         .into_iter()
         .filter(|file| measurement(file).exists())
         .map(read)
         .collect::<Result<Vec<_>>>()?;
 
-    let loads = ["ready", "full mpsc channel", "ready and pending in turn"];
-    charts("items", &loads.map(|load| item_panel(&items, load)))?;
+    charts(
+        "items",
+        &[READY, CHANNEL, PAIR].map(|load| item_panel(&items, load)),
+    )?;
     let panels: Vec<_> = runs
         .iter()
-        .filter(|run| found(run, "cost").count() > 1)
-        .flat_map(|run| {
-            let streams = run["streams"].as_u64().unwrap_or_default();
-            [
-                stream_panel(
-                    run,
-                    format!("{streams} idle streams: CPU"),
-                    "ns a keepalive",
-                    "cpu_ns_per_keepalive",
-                ),
-                stream_panel(
-                    run,
-                    format!("{streams} idle streams: memory"),
-                    "bytes a stream",
-                    "bytes_per_stream",
-                ),
-            ]
-        })
+        .filter(|run| found(run, "cost").count() > 2)
+        .flat_map(|run| [cpu_panel(run), memory_panel(run)])
         .collect();
     charts("streams", &panels)?;
 
     let loopback = read("loopback.json")?;
     for (name, table) in [
         ("items", items_table(&items)),
+        ("frames", frames_table(&items)),
         ("streams", streams_table(&runs)),
         ("lateness", lateness_table(&runs)),
         ("burst", burst_table(&runs)),
+        ("memory", memory_table(&read("memory.json")?)),
+        ("disconnect", disconnect_table(&read("disconnect.json")?)),
         ("loopback", loopback_table(&loopback)),
+        ("alt items", items_table(&read("alt-items.json")?)),
+        ("alt streams", streams_table(&[read("alt-streams.json")?])),
     ] {
         cli::fill(Path::new(DOCS).join("performance.md"), name, &table)?;
     }
@@ -88,9 +88,23 @@ fn number(value: &Value) -> f64 {
 }
 
 fn items_table(items: &Value) -> String {
-    let mut table =
-        String::from("| load | contender | ns | added to the bare stream |\n|---|---|---:|---:|\n");
-    for row in rows(items) {
+    let is_of_items = |row: &&Value| !has_layer(items, &row["load"]);
+    load_table(rows(items).filter(is_of_items), "the bare stream")
+}
+
+fn frames_table(items: &Value) -> String {
+    let is_of_frames = |row: &&Value| has_layer(items, &row["load"]);
+    load_table(rows(items).filter(is_of_frames), "the bare body")
+}
+
+/// Says whether a load is one of frames.
+fn has_layer(items: &Value, load: &Value) -> bool {
+    rows(items).any(|row| row["load"] == *load && row["contender"] == "layer")
+}
+
+fn load_table<'a>(rows: impl Iterator<Item = &'a Value>, bare: &str) -> String {
+    let mut table = format!("| load | contender | ns | added to {bare} |\n|---|---|---:|---:|\n");
+    for row in rows {
         let (load, contender) = (text(&row["load"]), text(&row["contender"]));
         let (ns, added) = (number(&row["ns"]), number(&row["added"]).max(0.0));
         table += &format!("| {load} | {contender} | {ns:.2} | {added:.2} |\n");
@@ -155,9 +169,34 @@ fn burst_table(runs: &[Value]) -> String {
     table
 }
 
+fn memory_table(run: &Value) -> String {
+    let shapes = ["combinator", "boxed", "async-fn", "async-fn-with-locals"];
+    let mut table = format!(
+        "| contender | {} |\n|---|---:|---:|---:|---:|\n",
+        shapes.join(" | ")
+    );
+    for row in found(run, "memory") {
+        table += &format!("| {} |", text(&row["contender"]));
+        for shape in shapes {
+            table += &format!(" {:.0} |", number(&row["figures"][shape]));
+        }
+        table += "\n";
+    }
+    table
+}
+
+fn disconnect_table(run: &Value) -> String {
+    let mut table = String::from("| contender | CPU ns for each stream |\n|---|---:|\n");
+    for row in found(run, "disconnect") {
+        let ns = number(&row["figures"]["cpu_ns_per_stream"]);
+        table += &format!("| {} | {ns:.0} |\n", text(&row["contender"]));
+    }
+    table
+}
+
 fn loopback_table(figures: &Value) -> String {
     let mut table = String::from(
-        "| keepalives | messages a second: median (least to most) | CPU ns a message |\n|---|---:|---:|\n",
+        "| stack | keepalives | messages a second: median (least to most) | CPU ns a message |\n|---|---|---:|---:|\n",
     );
     let spread = |value: &Value| {
         let [least, median, most] = [0, 1, 2].map(|place| number(&value[place]));
@@ -165,8 +204,9 @@ fn loopback_table(figures: &Value) -> String {
     };
     for row in rows(figures) {
         table += &format!(
-            "| {} | {} | {} |\n",
-            text(&row["keepalive"]),
+            "| {} | {} | {} | {} |\n",
+            text(&row["stack"]),
+            text(&row["keepalives"]),
             spread(&row["messages_per_second"]),
             spread(&row["cpu_ns_per_message"])
         );
@@ -174,24 +214,99 @@ fn loopback_table(figures: &Value) -> String {
     table
 }
 
+/// A bar for each contender, and what they say.
 struct Panel {
     title: String,
-    unit: &'static str,
+    axis: &'static str,
     bars: Vec<(String, f64)>,
+}
+
+const OURS: [&str; 2] = ["keepalive", "shared-timer"];
+
+impl Panel {
+    /// The figure of a contender.
+    fn of(&self, contender: &str) -> f64 {
+        let bar = self.bars.iter().find(|(label, _)| label == contender);
+        bar.map_or(f64::NAN, |(_, value)| *value)
+    }
+
+    /// The smallest figure of the others.
+    fn best_other(&self) -> f64 {
+        let others = self
+            .bars
+            .iter()
+            .filter(|(label, _)| !OURS.contains(&label.as_str()) && label != CLOCK);
+        others.map(|(_, value)| *value).fold(f64::NAN, f64::min)
+    }
 }
 
 fn item_panel(items: &Value, load: &str) -> Panel {
     let bars = rows(items)
         .filter(|row| row["load"] == load && row["contender"] != "bare")
-        .map(|row| (text(&row["contender"]).to_owned(), number(&row["added"])));
-    Panel {
-        title: load.to_owned(),
-        unit: "ns added",
+        .map(|row| {
+            (
+                text(&row["contender"]).to_owned(),
+                number(&row["added"]).max(0.0),
+            )
+        });
+    let mut panel = Panel {
+        title: String::new(),
+        axis: "nanoseconds added to the bare stream, for each item",
         bars: bars.collect(),
-    }
+    };
+    let (ours, other, clock) = (panel.of("keepalive"), panel.best_other(), panel.of(CLOCK));
+    panel.title = match load {
+        READY => {
+            format!(
+                "An item that is ready: Keepalive adds {ours:.1} ns, the others {other:.0} ns or more"
+            )
+        }
+        CHANNEL => {
+            format!(
+                "An item of a channel: Keepalive adds {ours:.1} ns, the others {other:.0} ns or more"
+            )
+        }
+        _ => format!(
+            "An item after a wait: Keepalive adds {ours:.0} ns, of which {clock:.0} ns is reading the clock"
+        ),
+    };
+    panel
 }
 
-fn stream_panel(run: &Value, title: String, unit: &'static str, figure: &str) -> Panel {
+fn cpu_panel(run: &Value) -> Panel {
+    let mut panel = stream_panel(
+        run,
+        "cpu_ns_per_keepalive",
+        "CPU time for each keepalive, nanoseconds",
+    );
+    let (own, shared) = (panel.of("keepalive"), panel.of("shared-timer"));
+    let other = panel.best_other();
+    panel.title = format!(
+        "{} idle streams: {:.2} of the best alternative's CPU time, {:.2} with SharedTimers",
+        thousands(run),
+        own / other,
+        shared / other
+    );
+    panel
+}
+
+fn memory_panel(run: &Value) -> Panel {
+    let mut panel = stream_panel(
+        run,
+        "bytes_per_stream",
+        "resident memory for each stream, bytes",
+    );
+    panel.title = format!(
+        "{} idle streams: {:.0} bytes each, {:.0} with SharedTimers; the best alternative takes {:.0}",
+        thousands(run),
+        panel.of("keepalive"),
+        panel.of("shared-timer"),
+        panel.best_other()
+    );
+    panel
+}
+
+fn stream_panel(run: &Value, figure: &str, axis: &'static str) -> Panel {
     let bars = found(run, "cost").map(|row| {
         (
             text(&row["contender"]).to_owned(),
@@ -199,11 +314,20 @@ fn stream_panel(run: &Value, title: String, unit: &'static str, figure: &str) ->
         )
     });
     Panel {
-        title,
-        unit,
+        title: String::new(),
+        axis,
         bars: bars.collect(),
     }
 }
+
+/// The number of streams, as a reader writes it.
+fn thousands(run: &Value) -> String {
+    let digits = run["streams"].to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().collect();
+    String::from_utf8_lossy(&groups.join(&b',')).into_owned()
+}
+
+const WIDTH: u32 = 720;
 
 /// Draws the panels one below the other, for light and for dark backgrounds.
 fn charts(name: &str, panels: &[Panel]) -> Result<()> {
@@ -219,50 +343,86 @@ fn charts(name: &str, panels: &[Panel]) -> Result<()> {
     );
     for (theme, (ink, ours, theirs)) in [("light", light), ("dark", dark)] {
         let file = Path::new(DOCS).join(format!("{name}-{theme}.svg"));
-        let height: i32 = panels
+        let heights: Vec<_> = panels
             .iter()
-            .map(|panel| 58 + 24 * panel.bars.len() as i32)
-            .sum();
-        let root = SVGBackend::new(&file, (720, height as u32)).into_drawing_area();
-        let style = |size: i32, weight| (FONT, size).into_font().style(weight).color(&ink);
-        let mut y = 8;
-        for panel in panels {
-            let title = format!("{}, {}", panel.title, panel.unit);
-            root.draw(&Text::new(title, (8, y), style(16, FontStyle::Bold)))?;
-            y += 28;
-            let most = panel
-                .bars
-                .iter()
-                .map(|(_, value)| *value)
-                .fold(f64::MIN_POSITIVE, f64::max);
-            for (label, value) in &panel.bars {
-                let width = (420.0 * value.max(0.0) / most).ceil().max(1.0) as i32;
-                let is_ours = ["keepalive", "shared-timer"].contains(&label.as_str());
-                let fill = if is_ours { ours } else { theirs };
-                let shown = if *value < 100.0 {
-                    format!("{value:.1}")
-                } else {
-                    format!("{value:.0}")
-                };
-                root.draw(&Text::new(
-                    label.as_str(),
-                    (8, y + 3),
-                    style(14, FontStyle::Normal),
-                ))?;
-                root.draw(&Rectangle::new(
-                    [(190, y), (190 + width, y + 18)],
-                    fill.filled(),
-                ))?;
-                root.draw(&Text::new(
-                    shown,
-                    (198 + width, y + 3),
-                    style(14, FontStyle::Normal),
-                ))?;
-                y += 24;
-            }
-            y += 30;
+            .map(|panel| 90 + 26 * panel.bars.len() as u32)
+            .collect();
+        let mut rest = SVGBackend::new(&file, (WIDTH, heights.iter().sum())).into_drawing_area();
+        let whole = rest.clone();
+        for (panel, height) in panels.iter().zip(heights) {
+            let (area, below) = rest.split_vertically(height);
+            draw(panel, &area, ink, |label| {
+                if OURS.contains(&label) { ours } else { theirs }
+            })?;
+            rest = below;
         }
-        root.present()?;
+        whole.present()?;
     }
     Ok(())
+}
+
+fn draw<'a>(
+    panel: &Panel,
+    area: &DrawingArea<SVGBackend<'a>, Shift>,
+    ink: RGBColor,
+    fill: impl Fn(&str) -> RGBColor,
+) -> Result<()>
+where
+{
+    let style = |size: i32, weight| (FONT, size).into_font().style(weight).color(&ink);
+    let small = style(13, FontStyle::Normal);
+    let most = panel
+        .bars
+        .iter()
+        .map(|(_, value)| *value)
+        .fold(f64::MIN_POSITIVE, f64::max);
+    // The first bar is the uppermost.
+    let bars: Vec<_> = panel.bars.iter().rev().collect();
+    let mut chart = ChartBuilder::on(area)
+        .caption(&panel.title, style(15, FontStyle::Bold))
+        .margin(8)
+        .margin_right(60)
+        .x_label_area_size(44)
+        .y_label_area_size(160)
+        .build_cartesian_2d(0.0..most, (0..bars.len()).into_segmented())?;
+    let label = |place: &SegmentValue<usize>| match place {
+        SegmentValue::CenterOf(bar) => bars.get(*bar).map_or_else(String::new, |bar| bar.0.clone()),
+        SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
+    };
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .axis_style(ink.mix(0.4))
+        .label_style(small.clone())
+        .axis_desc_style(small.clone())
+        .x_desc(panel.axis)
+        .x_labels(6)
+        .x_label_formatter(&|figure| format!("{figure:.0}"))
+        .y_labels(bars.len())
+        .y_label_formatter(&label)
+        .draw()?;
+    for (place, (label, value)) in bars.iter().enumerate() {
+        let corners = [
+            (0.0, SegmentValue::Exact(place)),
+            (*value, SegmentValue::Exact(place + 1)),
+        ];
+        let mut bar = Rectangle::new(corners, fill(label).filled());
+        bar.set_margin(4, 4, 0, 0);
+        chart.draw_series([bar])?;
+        let (x, y) = chart.backend_coord(&(*value, SegmentValue::CenterOf(place)));
+        let shown = if *value < 100.0 {
+            format!("{value:.1}")
+        } else {
+            format!("{value:.0}")
+        };
+        let beside = small.pos(Pos::new(HPos::Left, VPos::Center));
+        area.draw(&Text::new(shown, relative(area, (x + 6, y)), beside))?;
+    }
+    Ok(())
+}
+
+/// The place in an area of a place in the whole drawing.
+fn relative(area: &DrawingArea<SVGBackend<'_>, Shift>, (x, y): (i32, i32)) -> (i32, i32) {
+    let (left, top) = area.get_base_pixel();
+    (x - left, y - top)
 }

@@ -69,7 +69,7 @@ where
 {
     let interval = interval_at(Instant::now() + idle, idle);
     tokio_stream::StreamExt::timeout_repeating(inner, interval)
-        .map(move |item_or_silence| item_or_silence.unwrap_or_else(|_| item.clone()))
+        .map(move |item_or_timeout| item_or_timeout.unwrap_or_else(|_| item.clone()))
 }
 
 /// The loop that is written by hand most often.

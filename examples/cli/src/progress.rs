@@ -58,6 +58,11 @@ impl Progress {
     pub fn print(&self, line: impl AsRef<str>) {
         self.bar.suspend(|| println!("{}", line.as_ref()));
     }
+
+    /// Prints a line on standard error.
+    pub fn warn(&self, line: impl AsRef<str>) {
+        self.bar.suspend(|| eprintln!("{}", line.as_ref()));
+    }
 }
 
 impl Drop for Progress {

@@ -11,8 +11,7 @@ use futures::{
 };
 use programs::{Program, Server, free_addr, piped, quiet, within};
 use proxies::{
-    client::{Protocol, subscribe},
-    example,
+    client, example,
     haproxy::{self, Version},
 };
 use tokio::time::{sleep, timeout};
@@ -63,9 +62,7 @@ impl Broker {
 }
 
 async fn open(server: &Server) -> Streaming<OperationEvent> {
-    within(subscribe(Protocol::Grpc, server.addr))
-        .await
-        .unwrap()
+    within(client::grpc(server.addr)).await.unwrap()
 }
 
 /// A broker, a server, and a subscriber that has seen an event.
@@ -216,7 +213,7 @@ async fn the_broker_is_missed(server: &Server, events: &mut Streaming<OperationE
     assert!(keepalives >= 2, "{keepalives}");
 
     // A new one is refused at once, or ends likewise.
-    let end = match within(subscribe(Protocol::Grpc, server.addr)).await {
+    let end = match within(client::grpc(server.addr)).await {
         Ok(mut events) => within(next_text(&mut events)).await.unwrap_err(),
         Err(error) => error.downcast().unwrap(),
     };

@@ -8,6 +8,7 @@ const MARK: &str = "\u{feff}";
 
 /// The fields of each event that has data, by the steps of the HTML standard.
 fn read(stream: &[u8]) -> Vec<Vec<String>> {
+    let stream = stream.strip_prefix(MARK.as_bytes()).unwrap_or(stream);
     let stream = String::from_utf8_lossy(stream)
         .replace("\r\n", "\n")
         .replace('\r', "\n");
@@ -28,11 +29,9 @@ fn read(stream: &[u8]) -> Vec<Vec<String>> {
 }
 
 fuzz_target!(|input: &[u8]| {
-    // A keepalive before a byte-order mark is the layer's matter.
-    if input.get(1) == Some(&MARK.as_bytes()[0]) {
-        return;
-    }
-    if let Some((stream, sent)) = relay(input, &Sse::comment()) {
+    // The layer removes a byte-order mark after a keepalive. A filler cannot.
+    let may_begin = |stream: &[u8]| !stream.starts_with(MARK.as_bytes());
+    if let Some((stream, sent)) = relay(input, &Sse::comment(), may_begin) {
         assert_eq!(read(&stream), read(&sent));
     }
 });

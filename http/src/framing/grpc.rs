@@ -5,10 +5,10 @@ use super::{Framed, Parse};
 /// An uncompressed message of length zero.
 const EMPTY_MESSAGE: &[u8] = &[0; 5];
 
-/// A filler for gRPC: it sends an empty message, and keeps out of half-sent ones.
+/// A filler for gRPC, which inserts an empty message between two messages.
 ///
-/// An empty message is the default value of every protobuf message. The client sees it as one more
-/// item of the call, so ask first whether it expects one.
+/// An empty message is the default value of every protobuf message. The client gets it as one more item
+/// of the call, so use this filler only if the client expects such an item.
 ///
 /// # Example
 ///
@@ -33,7 +33,7 @@ const EMPTY_MESSAGE: &[u8] = &[0; 5];
 pub struct Grpc(pub(super) Framed<Parser>);
 
 impl Grpc {
-    /// Makes a filler that sends an empty message: five zero bytes.
+    /// Creates a filler that inserts an empty message, which is five zero bytes.
     pub fn new() -> Self {
         Self(Framed::new(Bytes::from_static(EMPTY_MESSAGE)))
     }
@@ -46,14 +46,13 @@ impl Default for Grpc {
 }
 
 /// One byte says whether the message is compressed, four are its length.
-const HEADER: u8 = 5;
+const HEADER: usize = 5;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parser {
+    header: [u8; HEADER],
     /// How many bytes of the header have been read. Never all of them.
-    header: u8,
-    /// The length, as far as it has been read.
-    length: u32,
+    read: usize,
     /// How many bytes of the message are still to come.
     rest: u32,
 }
@@ -65,25 +64,25 @@ impl Parse for Parser {
             let message = bytes.len().min(self.rest as usize);
             self.rest -= message as u32;
             bytes = &bytes[message..];
-
-            let Some((byte, after)) = bytes.split_first() else {
+            if bytes.is_empty() {
                 return;
-            };
-            bytes = after;
-            // The four bytes of the length shift the first byte of the header out.
-            self.length = self.length << 8 | u32::from(*byte);
-            self.header += 1;
-            if self.header == HEADER {
-                *self = Self {
-                    rest: self.length,
-                    ..Self::default()
-                };
+            }
+
+            let missing = &mut self.header[self.read..];
+            let header = bytes.len().min(missing.len());
+            missing[..header].copy_from_slice(&bytes[..header]);
+            bytes = &bytes[header..];
+            self.read += header;
+            if self.read == HEADER {
+                let [_, length @ ..] = self.header;
+                self.rest = u32::from_be_bytes(length);
+                self.read = 0;
             }
         }
     }
 
     #[inline]
     fn is_between_frames(&self) -> bool {
-        self.header == 0 && self.rest == 0
+        self.read == 0 && self.rest == 0
     }
 }

@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::{Framed, Parse};
 
-/// A filler for lines, such as NDJSON: it keeps out of half-sent lines.
+/// A filler for lines, such as NDJSON, which inserts keepalives between two lines.
 ///
 /// A line ends with LF.
 ///
@@ -28,7 +28,7 @@ use super::{Framed, Parse};
 pub struct Lines(pub(super) Framed<Parser>);
 
 impl Lines {
-    /// Makes a filler that sends `keepalive`: one or more whole lines.
+    /// Creates a filler that inserts `keepalive`, which must be one or more whole lines.
     ///
     /// Most readers of NDJSON skip an empty line, `"\n"`.
     ///

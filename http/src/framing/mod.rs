@@ -1,12 +1,12 @@
-//! Fillers that keep out of half-sent frames.
+//! Fillers that make keepalives, but never in the middle of a frame.
 //!
-//! A body that is relayed ends its chunks anywhere: in the middle of an event, of a line or of a
-//! message. A keepalive in such a place would become part of it. These fillers read the bytes as
-//! they pass, and let a keepalive out only between two frames. They keep a few bytes of state, copy
-//! nothing and allocate nothing.
+//! A frame is a server-sent event, a line or a gRPC message. A relayed body can be split into chunks
+//! anywhere, even in the middle of a frame. A keepalive in such a place would become part of the frame.
+//! These fillers read the bytes as they pass, and insert a keepalive only between two frames. They keep a
+//! few bytes of state, copy nothing and allocate nothing.
 //!
-//! [`KeepaliveLayer`](crate::KeepaliveLayer) uses them, and they work without it, with each stream
-//! of [`Bytes`], of `Result<Bytes, E>` and of `Result<Frame<Bytes>, E>`:
+//! [`KeepaliveLayer`](crate::KeepaliveLayer) uses them. They also work without it, for streams of
+//! [`Bytes`], `Result<Bytes, E>` or `Result<Frame<Bytes>, E>`:
 //!
 //! ```
 //! use std::{io, time::Duration};
@@ -28,13 +28,13 @@
 //!
 //! assert_eq!(relay.next().await.transpose()?, Some(Bytes::from("data: 1\n\n")));
 //! assert_eq!(relay.next().await.transpose()?, Some(Bytes::from("data: {\"a\":")));
-//! // The event is not complete, so no keepalive comes.
+//! // The event is not complete, so no keepalive is inserted.
 //! assert!(tokio::time::timeout(10 * idle, relay.next()).await.is_err());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! After an error or the trailers, a filler lets out no keepalive.
+//! No keepalive follows an error or the trailers.
 
 mod grpc;
 mod lines;
@@ -47,21 +47,24 @@ use stream_keepalive::Fill;
 pub(crate) use self::sse::BYTE_ORDER_MARK;
 pub use self::{grpc::Grpc, lines::Lines, sse::Sse};
 
-/// Reads the bytes of a stream of frames, and knows whether it is inside one.
+/// A parser that knows whether the bytes so far end inside a frame.
 trait Parse {
-    /// Reads the next bytes of the stream.
+    /// Reads the next bytes of the inner stream.
     fn read(&mut self, bytes: &[u8]);
 
-    /// Says whether the bytes read so far end between two frames.
+    /// Notes that a keepalive is sent, which the client reads before everything that follows.
+    fn keepalive_sent(&mut self) {}
+
+    /// Returns whether the bytes read so far end between two frames.
     fn is_between_frames(&self) -> bool;
 }
 
-/// A keepalive, and the place in the stream that decides whether it may go out.
+/// A keepalive, and the state that decides whether it may be inserted.
 #[derive(Clone, Debug)]
 struct Framed<P> {
     keepalive: Bytes,
     parser: P,
-    /// After an error or the trailers.
+    /// Whether an error or the trailers have been seen.
     ended: bool,
 }
 
@@ -69,6 +72,8 @@ impl<P: Parse + Default> Framed<P> {
     #[track_caller]
     fn new(keepalive: Bytes) -> Self {
         let mut parser = P::default();
+        // The keepalive may follow another one.
+        parser.keepalive_sent();
         parser.read(&keepalive);
         assert!(
             !keepalive.is_empty() && parser.is_between_frames(),
@@ -85,6 +90,11 @@ impl<P: Parse + Default> Framed<P> {
 impl<P: Parse> Framed<P> {
     fn is_ready(&self) -> bool {
         !self.ended && self.parser.is_between_frames()
+    }
+
+    fn fill(&mut self) -> Bytes {
+        self.parser.keepalive_sent();
+        self.keepalive.clone()
     }
 
     fn read_result<E>(&mut self, item: &Result<Bytes, E>) {
@@ -107,7 +117,7 @@ macro_rules! impl_fill {
         impl Fill<Bytes> for $filler {
             #[inline]
             fn fill(&mut self) -> Bytes {
-                self.0.keepalive.clone()
+                self.0.fill()
             }
 
             #[inline]
@@ -124,7 +134,7 @@ macro_rules! impl_fill {
         impl<E> Fill<Result<Bytes, E>> for $filler {
             #[inline]
             fn fill(&mut self) -> Result<Bytes, E> {
-                Ok(self.0.keepalive.clone())
+                Ok(self.0.fill())
             }
 
             #[inline]
@@ -141,7 +151,7 @@ macro_rules! impl_fill {
         impl<E> Fill<Result<Frame<Bytes>, E>> for $filler {
             #[inline]
             fn fill(&mut self) -> Result<Frame<Bytes>, E> {
-                Ok(Frame::data(self.0.keepalive.clone()))
+                Ok(Frame::data(self.0.fill()))
             }
 
             #[inline]

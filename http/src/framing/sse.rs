@@ -1,27 +1,25 @@
 use bytes::Bytes;
+use memchr::{memchr2, memrchr_iter};
 
 use super::{Framed, Parse};
 
-/// A comment and a blank line: what axum's own keep-alive sends, and what no client passes on.
+/// A comment and a blank line, as axum's own keep-alive sends.
 const COMMENT: &[u8] = b":\n\n";
 
 pub(crate) const BYTE_ORDER_MARK: [u8; LENGTH_OF_MARK] = *b"\xEF\xBB\xBF";
 const LENGTH_OF_MARK: usize = 3;
 
-/// How many bytes are searched for the end of a line together.
-const BLOCK: usize = 32;
-
-/// A filler for server-sent events: it keeps out of half-sent events.
+/// A filler for server-sent events, which inserts keepalives between two events.
 ///
-/// An event ends with a blank line. Lines end with LF, CRLF or CR. Comments and blank lines of the
-/// inner stream's own begin no event.
+/// An event ends with a blank line. A line ends with LF, CRLF or CR. A comment or a blank line does not
+/// start an event.
 ///
-/// A CR at the end of a chunk may be the first half of a CRLF. The filler waits for the next byte,
-/// unless the line before ended with a CR alone.
+/// A CR at the end of a chunk may be the first half of a CRLF. The filler therefore waits for the next byte,
+/// unless the previous line ended with a CR alone.
 ///
-/// A byte-order mark counts only as the very first bytes of a stream. If a keepalive has gone out
-/// before it, the client takes the mark for a part of the first line, and ignores that line.
-/// [`KeepaliveLayer`](crate::KeepaliveLayer) removes the mark in this case. A filler cannot.
+/// A byte-order mark is only valid at the very start of a stream. If a keepalive has been sent before it, the
+/// client reads the mark as part of the first line, and ignores that line.
+/// [`KeepaliveLayer`](crate::KeepaliveLayer) removes the mark in this case. A filler cannot do that.
 ///
 /// # Example
 ///
@@ -45,19 +43,20 @@ const BLOCK: usize = 32;
 pub struct Sse(pub(super) Framed<Parser>);
 
 impl Sse {
-    /// Makes a filler that sends the comment `:\n\n`, which no client passes on.
+    /// Creates a filler that inserts the comment `:\n\n`, which most clients drop.
     pub fn comment() -> Self {
         Self::new(COMMENT)
     }
 
-    /// Makes a filler that sends `keepalive`: one or more whole events or comments.
+    /// Creates a filler that inserts `keepalive`, which must be one or more whole events or comments.
     ///
-    /// An event with data reaches the scripts of a page, which can then tell that the connection is
-    /// alive: `"event: keepalive\ndata:\n\n"`.
+    /// The scripts of a page see an event that has data, such as `"event: keepalive\ndata:\n\n"`. They can
+    /// use it to tell that the connection is alive.
     ///
     /// # Panics
     ///
-    /// Panics if `keepalive` is empty or ends inside of an event or comment.
+    /// Panics if `keepalive` is empty, or if it may end in the middle of an event or a comment. The latter
+    /// includes a CR at the end that may be the first half of a CRLF, as in `"data:\r\n\r"`.
     #[track_caller]
     pub fn new(keepalive: impl Into<Bytes>) -> Self {
         Self(Framed::new(keepalive.into()))
@@ -95,12 +94,22 @@ impl Default for Line {
 impl Parse for Parser {
     #[inline]
     fn read(&mut self, bytes: &[u8]) {
-        // Most chunks are whole events. What came before does not matter to them.
-        if bytes.ends_with(b"\n\n") || bytes.ends_with(b"\n\r\n") {
-            self.in_event = false;
-            self.end_line(b'\n');
-        } else {
-            self.read_lines(bytes);
+        // An LF always ends a line. If the next line is not a comment, its first byte says whether
+        // it is inside an event. So only the bytes after the last such LF have to be read.
+        let is_no_comment = |lf: &usize| bytes.get(lf + 1).is_some_and(|&next| next != b':');
+        match memrchr_iter(b'\n', bytes).find(is_no_comment) {
+            Some(lf) => {
+                self.end_line(b'\n');
+                self.read_lines(&bytes[lf + 1..]);
+            }
+            None => self.read_lines(bytes),
+        }
+    }
+
+    /// The client reads a byte-order mark after a keepalive as part of a line.
+    fn keepalive_sent(&mut self) {
+        if let Line::Mark(0) = self.line {
+            self.line = Line::Start;
         }
     }
 
@@ -156,7 +165,7 @@ impl Parser {
                     after
                 }
                 Line::Inside => {
-                    let Some(end) = find_line_end(bytes) else {
+                    let Some(end) = memchr2(b'\n', b'\r', bytes) else {
                         return;
                     };
                     self.end_line(bytes[end]);
@@ -174,18 +183,4 @@ impl Parser {
             self.line = Line::Cr;
         }
     }
-}
-
-/// Finds the first LF or CR.
-fn find_line_end(bytes: &[u8]) -> Option<usize> {
-    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    // Without a branch for each byte, the compiler searches a block with vector instructions.
-    let has_end = |block: &&[u8]| block.iter().fold(false, |found, byte| found | is_end(byte));
-    let skipped = BLOCK
-        * bytes
-            .chunks_exact(BLOCK)
-            .take_while(|block| !has_end(block))
-            .count();
-    let end = bytes[skipped..].iter().position(is_end)?;
-    Some(skipped + end)
 }

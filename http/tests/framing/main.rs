@@ -75,34 +75,36 @@ fn due() -> impl Strategy<Value = Vec<bool>> {
 
 /// What a stream of frames, of results or of bytes says about itself.
 #[derive(Clone, Copy)]
-enum Sign {
+enum Chunk {
     HalfFrame,
     Error,
     Trailers,
 }
 
-fn frame(sign: Sign) -> Result<Frame<Bytes>, &'static str> {
-    match sign {
-        Sign::HalfFrame => Ok(Frame::data(Bytes::from_static(b"{"))),
-        Sign::Error => Err("reset"),
-        Sign::Trailers => Ok(Frame::trailers(HeaderMap::new())),
+fn frame(chunk: Chunk) -> Result<Frame<Bytes>, &'static str> {
+    match chunk {
+        Chunk::HalfFrame => Ok(Frame::data(Bytes::from_static(b"{"))),
+        Chunk::Error => Err("reset"),
+        Chunk::Trailers => Ok(Frame::trailers(HeaderMap::new())),
     }
 }
 
-fn frames_are_ready_after<F>(mut filler: F, signs: &[Sign]) -> bool
+fn frames_are_ready_after<F>(mut filler: F, chunks: &[Chunk]) -> bool
 where
     F: Fill<Result<Frame<Bytes>, &'static str>>,
 {
-    signs.iter().for_each(|sign| filler.observe(&frame(*sign)));
+    chunks
+        .iter()
+        .for_each(|chunk| filler.observe(&frame(*chunk)));
     filler.ready()
 }
 
-fn results_are_ready_after<F>(mut filler: F, signs: &[Sign]) -> bool
+fn results_are_ready_after<F>(mut filler: F, chunks: &[Chunk]) -> bool
 where
     F: Fill<Result<Bytes, &'static str>>,
 {
-    for sign in signs {
-        let frame = frame(*sign).map(|frame| frame.into_data().expect("no trailers here"));
+    for chunk in chunks {
+        let frame = frame(*chunk).map(|frame| frame.into_data().expect("no trailers here"));
         filler.observe(&frame);
     }
     filler.ready()
@@ -135,19 +137,19 @@ fn an_empty_chunk_changes_nothing() {
 #[test]
 fn half_a_frame_is_not_filled() {
     for_each_filler!(|filler| !is_ready(filler, &[b"{"]));
-    for_each_filler!(|filler| !results_are_ready_after(filler, &[Sign::HalfFrame]));
-    for_each_filler!(|filler| !frames_are_ready_after(filler, &[Sign::HalfFrame]));
+    for_each_filler!(|filler| !results_are_ready_after(filler, &[Chunk::HalfFrame]));
+    for_each_filler!(|filler| !frames_are_ready_after(filler, &[Chunk::HalfFrame]));
 }
 
 #[test]
 fn after_an_error_nothing_is_filled() {
-    for_each_filler!(|filler| !results_are_ready_after(filler, &[Sign::Error]));
-    for_each_filler!(|filler| !frames_are_ready_after(filler, &[Sign::Error]));
+    for_each_filler!(|filler| !results_are_ready_after(filler, &[Chunk::Error]));
+    for_each_filler!(|filler| !frames_are_ready_after(filler, &[Chunk::Error]));
 }
 
 #[test]
 fn after_trailers_nothing_is_filled() {
-    for_each_filler!(|filler| !frames_are_ready_after(filler, &[Sign::Trailers]));
+    for_each_filler!(|filler| !frames_are_ready_after(filler, &[Chunk::Trailers]));
 }
 
 #[test]
@@ -180,7 +182,7 @@ fn a_keepalive_is_not_copied() {
 
 #[test]
 fn a_keepalive_that_is_not_whole_is_refused() {
-    for keepalive in ["", ":", "data: 1\n", ":\n\ndata"] {
+    for keepalive in ["", ":", "data: 1\n", ":\n\ndata", "data:\r\n\r", "\u{feff}"] {
         assert!(
             std::panic::catch_unwind(|| Sse::new(keepalive)).is_err(),
             "{keepalive:?}"

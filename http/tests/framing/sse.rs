@@ -1,8 +1,10 @@
 use std::convert::Infallible;
 
+use bytes::Bytes;
 use eventsource_stream::EventStream;
 use futures::{FutureExt, TryStreamExt, stream};
 use proptest::{collection::vec, prelude::*, sample::select};
+use stream_keepalive::Fill;
 use stream_keepalive_http::framing::Sse;
 
 use super::{cut, cuts, cuts_in_two, due, is_ready, readiness, relay};
@@ -166,6 +168,40 @@ fn a_second_byte_order_mark_is_a_field() {
     assert!(!ready(&[MARK, MARK, "\n"]));
     assert!(!ready(&["\n", MARK, "\n"]));
     assert!(!ready(&["data: 1\n\n", MARK]));
+}
+
+#[test]
+fn a_byte_order_mark_after_a_keepalive_is_a_field() {
+    let mut filler = Sse::comment();
+    let _comment: Bytes = filler.fill();
+    filler.observe(&Bytes::from(MARK));
+    assert!(!Fill::<Bytes>::ready(&mut filler));
+}
+
+#[test]
+fn only_what_follows_the_last_event_of_a_chunk_counts() {
+    for event in ["data: 1\n\n", "data: 1\r\n\r\n", "data: 1\r\r"] {
+        let events = event.repeat(50);
+        for before in ["", "d", "data: 1\n", "data: 1\n\n", ": note\n", ": note\r"] {
+            assert!(ready(&[before, &events]), "{before:?} {event:?}");
+            assert!(
+                ready(&[before, &events, ": note\n"]),
+                "{before:?} {event:?}"
+            );
+            assert!(
+                ready(&[before, &(events.clone() + ": note\n")]),
+                "{before:?} {event:?}"
+            );
+            assert!(
+                !ready(&[before, &(events.clone() + "data: 1\n: note\n")]),
+                "{before:?} {event:?}"
+            );
+            assert!(
+                !ready(&[before, &(events.clone() + ": note")]),
+                "{before:?} {event:?}"
+            );
+        }
+    }
 }
 
 /// The last event id, the type and the data.
@@ -338,7 +374,11 @@ proptest! {
     }
 
     #[test]
-    fn cuts_do_not_matter(stream in vec(select(b":a\n\r\xEF\xBB\xBF".to_vec()), 0..20), cuts in cuts()) {
+    fn cuts_do_not_matter(
+        stream in vec((select(b":a\n\r\xEF\xBB\xBF".to_vec()), prop_oneof![9 => 1..2_usize, 1 => 1..200_usize]), 0..20),
+        cuts in cuts(),
+    ) {
+        let stream: Vec<_> = stream.into_iter().flat_map(|(byte, times)| vec![byte; times]).collect();
         let chunks = cut(&stream, &cuts);
         prop_assert_eq!(is_ready(Sse::comment(), &chunks), is_ready(Sse::comment(), &[&stream]));
     }

@@ -20,6 +20,15 @@ use super::{
 const END: Option<&str> = Some("end");
 const K: Option<&str> = Some(COMMENT);
 
+/// Checks that one keepalive is due now, and the next one after the idle time.
+async fn assert_one_is_due(mut body: KeepaliveBody<Script>) {
+    let start = Instant::now();
+    assert_frames!(body, [K]);
+    assert!(start.elapsed().is_zero());
+    assert_frames!(body, [K]);
+    assert_eq!(start.elapsed(), IDLE);
+}
+
 #[tokio::test(start_paused = true)]
 async fn frames_pass_in_order_and_idle_times_are_filled() {
     let steps = [
@@ -87,14 +96,9 @@ async fn an_event_that_waits_wins_over_a_keepalive_when_the_budget_is_spent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_keepalive_comes_at_once_if_asked_for() {
+async fn a_keepalive_comes_immediately_if_asked_for() {
     let layer = KeepaliveLayer::new(IDLE).immediate();
-    let mut body = answer(layer, Request::default(), sse([])).await.into_body();
-    let start = Instant::now();
-    assert_frames!(body, [K]);
-    assert!(start.elapsed().is_zero());
-    assert_frames!(body, [K]);
-    assert_eq!(start.elapsed(), IDLE);
+    assert_one_is_due(answer(layer, Request::default(), sse([])).await.into_body()).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,11 +245,7 @@ async fn a_consumer_that_was_away_for_ten_idle_times_gets_one_keepalive() {
     })
     .await;
     tokio::time::advance(10 * IDLE).await;
-    let start = Instant::now();
-    assert_frames!(body, [K]);
-    assert!(start.elapsed().is_zero());
-    assert_frames!(body, [K]);
-    assert_eq!(start.elapsed(), IDLE);
+    assert_one_is_due(body).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,6 +264,27 @@ async fn a_byte_order_mark_that_comes_first_stays() {
 async fn a_byte_order_mark_after_a_keepalive_is_removed() {
     let mut body = fill([Step::Pending, Step::Pending, data("\u{feff}data: 1\n\n")]).await;
     assert_frames!(body, [K, Some("data: 1\n\n"), K]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_byte_order_mark_after_a_keepalive_begins_an_event() {
+    let marks = [data("\u{feff}\u{feff}"), Step::Pending, Step::Pending];
+    let steps = [Step::Pending, Step::Pending].into_iter().chain(marks);
+    let mut body = fill(steps.chain([data("\n\n")])).await;
+    assert_frames!(body, [K, Some("\u{feff}"), Some("\n\n"), K]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_chunk_after_a_keepalive_is_not_copied() {
+    for first in ["data: 1\n\n", "\u{feff}data: 1\n\n"] {
+        let chunk = Bytes::from(first.to_owned());
+        let end = chunk.as_ptr_range().end;
+        let steps = [Step::Pending, Step::Pending, Step::Data(chunk)];
+        let mut body = fill(steps).await;
+        assert_frames!(body, [K]);
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(frame.as_ptr_range().end, end);
+    }
 }
 
 #[tokio::test(start_paused = true)]

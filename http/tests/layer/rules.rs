@@ -191,6 +191,7 @@ async fn a_status_without_content_is_left_alone() {
         (101, false),
         (103, false),
         (204, false),
+        (205, false),
         (304, false),
         (200, true),
         (500, true),
@@ -229,6 +230,10 @@ async fn a_response_with_a_content_length_is_left_alone() {
 async fn a_body_that_has_ended_is_left_alone() {
     let mut response = sse([]);
     response.body_mut().says_that_it_ended = true;
+    let body = answer(layer(), Request::default(), response.clone())
+        .await
+        .into_body();
+    assert!(body.is_end_stream());
     assert!(!is_filled(response).await);
 }
 

@@ -1,12 +1,15 @@
 //! Runs the programs that tests start. Each of them is killed when its value is dropped, on panic too.
 
+#[cfg(feature = "browser")]
+mod browser;
+mod forwarder;
 mod output;
 
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     process::{ExitStatus, Stdio},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -20,6 +23,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+#[cfg(feature = "browser")]
+pub use browser::Browser;
+pub use forwarder::Forwarder;
 #[cfg(unix)]
 pub use nix::sys::signal::Signal;
 pub use output::Output;
@@ -144,14 +150,19 @@ impl Server {
     }
 }
 
-/// An address that nobody listens on, and that this process has not been given before.
+/// An address of this machine alone that nobody listens on, and that this process has not been given before.
+pub fn free_addr() -> io::Result<SocketAddr> {
+    free_addr_on(Ipv4Addr::LOCALHOST.into())
+}
+
+/// The same, on this address.
 ///
 /// The system may give the same port twice, as long as the first program does not listen yet.
-pub fn free_addr() -> io::Result<SocketAddr> {
+pub fn free_addr_on(ip: IpAddr) -> io::Result<SocketAddr> {
     static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
 
     loop {
-        let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let addr = TcpListener::bind((ip, 0))?.local_addr()?;
         if GIVEN
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,10 +1,15 @@
-//! Subscribers of the tonic example.
+//! Subscribers of the examples.
 
 use std::net::SocketAddr;
 
+use anyhow::Result;
+use eventsource_stream::Eventsource;
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use tonic::{Streaming, codegen::http::Uri};
-use tonic_events::proto::v1::{OperationEvent, backrest_client::BackrestClient};
+use tonic_events::proto::v1::{
+    OperationEvent, backrest_client::BackrestClient, operation_event::Event,
+};
 use tonic_web::GrpcWebClientLayer;
 use tower::Layer;
 
@@ -15,25 +20,60 @@ pub enum Protocol {
     Grpc,
     /// grpc-web over HTTP/1.1, as browsers do.
     GrpcWeb,
+    /// Server-sent events over HTTP/1.1.
+    Sse,
 }
 
-/// Subscribes. It returns when the response headers have come.
+/// What a subscriber gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    Keepalive,
+    /// The line that the server was told.
+    Event(String),
+}
+
+/// Subscribes to the example that speaks this protocol. It returns when the response headers have come.
 pub async fn subscribe(
     protocol: Protocol,
     addr: SocketAddr,
-) -> anyhow::Result<Streaming<OperationEvent>> {
+) -> Result<BoxStream<'static, Result<Item>>> {
     let url = format!("http://{addr}");
-    let response = match protocol {
-        Protocol::Grpc => {
-            let mut client = BackrestClient::connect(url).await?;
-            client.get_operation_events(()).await
-        }
+    Ok(match protocol {
+        Protocol::Grpc => items(grpc(addr).await?),
         Protocol::GrpcWeb => {
             let http = legacy::Client::builder(TokioExecutor::new()).build_http();
             let web = GrpcWebClientLayer::new().layer(http);
             let mut client = BackrestClient::with_origin(web, url.parse::<Uri>()?);
-            client.get_operation_events(()).await
+            items(client.get_operation_events(()).await?.into_inner())
         }
-    };
-    Ok(response?.into_inner())
+        Protocol::Sse => {
+            let client = reqwest::Client::builder().no_proxy().http1_only();
+            let response = client.build()?.get(url + "/events").send().await?;
+            let events = response.error_for_status()?.bytes_stream().eventsource();
+            let items = events.map_ok(|event| match &*event.event {
+                "keepalive" => Item::Keepalive,
+                _ => Item::Event(event.data),
+            });
+            items.map_err(Into::into).boxed()
+        }
+    })
+}
+
+/// Subscribes to the tonic example over gRPC. It returns when the response headers have come.
+pub async fn grpc(addr: SocketAddr) -> Result<Streaming<OperationEvent>> {
+    let mut client = BackrestClient::connect(format!("http://{addr}")).await?;
+    Ok(client.get_operation_events(()).await?.into_inner())
+}
+
+fn items(events: Streaming<OperationEvent>) -> BoxStream<'static, Result<Item>> {
+    let items = events.map(|event| match event?.event {
+        Some(Event::KeepAlive(_)) => Ok(Item::Keepalive),
+        Some(Event::CreatedOperations(list)) => {
+            let texts = list.operations.into_iter();
+            let texts: Vec<_> = texts.map(|operation| operation.display_message).collect();
+            Ok(Item::Event(texts.concat()))
+        }
+        other => anyhow::bail!("the server does not send {other:?}"),
+    });
+    items.boxed()
 }

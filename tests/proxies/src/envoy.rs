@@ -11,8 +11,9 @@ use crate::{
 };
 
 pub static ENVOY: Proxy = Proxy {
+    name: "envoy",
     program: "envoy",
-    version: "--version",
+    version: &["--version"],
     args: &[
         "--config-path",
         "config.yaml",

@@ -1,4 +1,4 @@
-//! The binaries of the tonic example.
+//! The binaries of the examples.
 
 use std::{
     env::{self, consts::EXE_SUFFIX},
@@ -9,23 +9,53 @@ use anyhow::{Context, ensure};
 use programs::{Server, piped};
 use tokio::{process::Command, sync::OnceCell};
 
-/// Starts its server on a free port.
+/// A package of examples/.
+struct Example {
+    package: &'static str,
+    /// Where its binaries are, once they are built.
+    folder: OnceCell<PathBuf>,
+}
+
+static TONIC: Example = Example::new("tonic-events");
+static SSE: Example = Example::new("sse-events");
+
+/// Starts the server of the tonic example on a free port.
 pub async fn server(args: &[&str]) -> anyhow::Result<Server> {
-    Server::start(piped(binary("server").await?).args(args)).await
+    TONIC.server("server", args).await
 }
 
-/// Returns where that binary is, built as this program was: Cargo does not build the binaries of
-/// dependencies.
+/// Starts the server of server-sent events on a free port.
+pub async fn sse_server(args: &[&str]) -> anyhow::Result<Server> {
+    SSE.server("sse-events", args).await
+}
+
+/// Returns where that binary of the tonic example is.
 pub async fn binary(name: &str) -> anyhow::Result<PathBuf> {
-    static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
-    let folder = FOLDER.get_or_try_init(build).await?;
-    Ok(folder.join(format!("{name}{EXE_SUFFIX}")))
+    TONIC.binary(name).await
 }
 
-async fn build() -> anyhow::Result<PathBuf> {
+impl Example {
+    const fn new(package: &'static str) -> Self {
+        let folder = OnceCell::const_new();
+        Self { package, folder }
+    }
+
+    async fn server(&self, name: &str, args: &[&str]) -> anyhow::Result<Server> {
+        Server::start(piped(self.binary(name).await?).args(args)).await
+    }
+
+    /// Returns where that binary is, built as this program was: Cargo does not build the binaries of
+    /// dependencies.
+    async fn binary(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.folder.get_or_try_init(|| build(self.package)).await?;
+        Ok(folder.join(format!("{name}{EXE_SUFFIX}")))
+    }
+}
+
+async fn build(package: &str) -> anyhow::Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "-p", "tonic-events", "--bins"]);
+    command.args(["build", "--quiet", "-p", package, "--bins"]);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
@@ -35,7 +65,7 @@ async fn build() -> anyhow::Result<PathBuf> {
         .status()
         .await
         .context("cannot start cargo")?;
-    ensure!(status.success(), "cannot build the tonic example");
+    ensure!(status.success(), "cannot build {package}");
 
     let mut folder = env::current_exe()?;
     folder.pop();

@@ -11,8 +11,9 @@ use crate::{
 };
 
 pub static HAPROXY: Proxy = Proxy {
+    name: "haproxy",
     program: "haproxy",
-    version: "-v",
+    version: &["-v"],
     args: &["-db", "-f", "config.yaml"],
     scenarios: &[
         Scenario {
@@ -46,11 +47,13 @@ pub async fn start(
     version: Version,
     timeout: Duration,
 ) -> Result<RunningProxy> {
-    HAPROXY.start(config(servers, version, HOUR, timeout)).await
+    HAPROXY
+        .start(config(servers, version, HOUR, timeout, ""))
+        .await
 }
 
 /// Longer than a test.
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 /// In front of one server, with its `timeout client` and its `timeout server`.
 pub(crate) fn with_timeouts(
@@ -59,14 +62,16 @@ pub(crate) fn with_timeouts(
     of_client: Duration,
     of_server: Duration,
 ) -> Start {
-    HAPROXY.with(config(&[server], version, of_client, of_server))
+    HAPROXY.with(config(&[server], version, of_client, of_server, ""))
 }
 
-fn config(
+/// In front of these servers, with more options of the address where it listens.
+pub fn config(
     servers: &[SocketAddr],
     version: Version,
     of_client: Duration,
     of_server: Duration,
+    bind: &'static str,
 ) -> Config {
     let proto = match version {
         Version::Http1 => "",
@@ -87,7 +92,7 @@ defaults
     timeout server {of_server}ms
     option redispatch 1
 listen events
-    bind {addr}{proto}
+    bind {addr}{proto} {bind}
 {servers}"
         )
     })

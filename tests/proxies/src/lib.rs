@@ -1,4 +1,4 @@
-//! Runs the tonic example behind real proxies, on loopback.
+//! Runs the examples behind real proxies, on loopback.
 //!
 //! A new proxy is a file such as `nginx.rs`, and an entry in [`scenario::PROXIES`].
 
@@ -8,9 +8,18 @@ pub mod client;
 pub mod compression;
 pub mod envoy;
 pub mod example;
+pub mod h2o;
 pub mod half_open;
 pub mod haproxy;
+pub mod lighttpd;
+#[cfg(target_os = "linux")]
+pub mod network;
+pub mod nghttpx;
 pub mod nginx;
+pub mod node;
 pub mod outcome;
 pub mod proxy;
 pub mod scenario;
+pub mod squid;
+pub mod traffic_server;
+pub mod varnish;

@@ -11,8 +11,9 @@ use crate::{
 };
 
 pub static NGINX: Proxy = Proxy {
+    name: "nginx",
     program: "nginx",
-    version: "-v",
+    version: &["-v"],
     args: &["-p", ".", "-e", "log", "-c", "config.yaml"],
     scenarios: &[
         Scenario {
@@ -77,14 +78,15 @@ pub enum Front {
     Http2,
 }
 
-/// Starts nginx with those directives as its only location.
-///
-/// `connections` bounds what it has open, to clients and to the server together.
+/// Starts nginx with this [`config`].
 pub async fn start(front: Front, connections: usize, location: &str) -> Result<RunningProxy> {
     NGINX.start(config(front, connections, location)).await
 }
 
-fn config(front: Front, connections: usize, location: &str) -> Config {
+/// nginx with those directives as its only location.
+///
+/// `connections` bounds what it has open, to clients and to the server together.
+pub fn config(front: Front, connections: usize, location: &str) -> Config {
     let protocol = match front {
         Front::Http1 => "",
         Front::Http2 => " http2",

@@ -2,12 +2,16 @@
 
 use std::{fmt, time::Duration};
 
-use anyhow::Context;
-use programs::PATIENCE;
+use anyhow::Result;
+use futures::StreamExt;
+use programs::{PATIENCE, Server};
 use tokio::time::{Instant, timeout, timeout_at};
-use tonic_events::proto::v1::operation_event::Event;
 
-use crate::{client, example, scenario::Scenario};
+use crate::{
+    client::{self, Item, Protocol},
+    example,
+    scenario::Scenario,
+};
 
 /// After which idle time the proxies cut a stream.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,6 +37,10 @@ pub enum Outcome {
     },
     /// The client was not even told that the server had answered.
     NoHeaders,
+    /// The proxy keeps the connection to the client open, and its event does not come.
+    Hangs,
+    /// There is no PING in HTTP/1.1.
+    NoPing,
 }
 
 impl Outcome {
@@ -47,38 +55,36 @@ impl fmt::Display for Outcome {
             Self::Alive { .. } => write!(f, "alive"),
             Self::Dead { after } => write!(f, "dead at {:.1} s", after.as_secs_f32()),
             Self::NoHeaders => write!(f, "no headers"),
+            Self::Hangs => write!(f, "hangs"),
+            Self::NoPing => write!(f, "none"),
         }
     }
 }
 
-pub async fn run(scenario: &Scenario, strategy: Strategy) -> anyhow::Result<Outcome> {
-    let text = |duration: Duration| format!("{}ms", duration.as_millis());
-    let (keepalive, ping) = match strategy {
-        Strategy::Nothing => (Duration::ZERO, Duration::ZERO),
-        Strategy::Keepalive(idle) => (idle, Duration::ZERO),
-        Strategy::Ping(interval) => (Duration::ZERO, interval),
-    };
-    let args = ["--keepalive", &text(keepalive), "--ping", &text(ping)];
-    let mut server = example::server(&args).await?;
+pub async fn run(scenario: &Scenario, strategy: Strategy) -> Result<Outcome> {
+    let protocol = scenario.protocol;
+    if protocol == Protocol::Sse && matches!(strategy, Strategy::Ping(_)) {
+        return Ok(Outcome::NoPing);
+    }
+    let mut server = start(protocol, strategy).await?;
     let proxy = (scenario.start)(server.addr, TIMEOUT).await?;
     let addr = proxy.as_ref().map_or(server.addr, |proxy| proxy.addr);
 
     let start = Instant::now();
-    let end = start + 4 * TIMEOUT;
-    let mut events = match timeout_at(end, client::subscribe(scenario.protocol, addr)).await {
-        Err(_) => return Ok(Outcome::NoHeaders),
-        Ok(Err(_)) => {
-            return Ok(Outcome::Dead {
-                after: start.elapsed(),
-            });
-        }
-        Ok(Ok(events)) => events,
+    let dead = || {
+        Ok(Outcome::Dead {
+            after: start.elapsed(),
+        })
     };
-    while let Ok(message) = timeout_at(end, events.message()).await {
-        if !matches!(message, Ok(Some(_))) {
-            return Ok(Outcome::Dead {
-                after: start.elapsed(),
-            });
+    let end = start + 4 * TIMEOUT;
+    let mut items = match timeout_at(end, client::subscribe(protocol, addr)).await {
+        Err(_) => return Ok(Outcome::NoHeaders),
+        Ok(Err(_)) => return dead(),
+        Ok(Ok(items)) => items,
+    };
+    while let Ok(item) = timeout_at(end, items.next()).await {
+        if !matches!(item, Some(Ok(_))) {
+            return dead();
         }
     }
 
@@ -86,31 +92,37 @@ pub async fn run(scenario: &Scenario, strategy: Strategy) -> anyhow::Result<Outc
     server.program.type_line("backup finished").await?;
     let event = timeout(PATIENCE, async {
         loop {
-            let event = events
-                .message()
-                .await?
-                .context("the stream has ended")?
-                .event;
-            if !matches!(event, Some(Event::KeepAlive(_))) {
-                return anyhow::Ok(event);
+            match items.next().await {
+                Some(Ok(Item::Keepalive)) => {}
+                Some(Ok(Item::Event(text))) => return Some(text),
+                Some(Err(_)) | None => return None,
             }
         }
     });
     match event.await {
-        Ok(Ok(Some(Event::CreatedOperations(list)))) => {
-            let texts = list
-                .operations
-                .iter()
-                .map(|operation| &*operation.display_message);
-            anyhow::ensure!(texts.eq(["backup finished"]), "another event: {list:?}");
+        Ok(Some(text)) => {
+            anyhow::ensure!(text == "backup finished", "another event: {text}");
             Ok(Outcome::Alive {
                 event_after: sent.elapsed(),
             })
         }
-        Ok(Ok(event)) => anyhow::bail!("another event: {event:?}"),
-        Ok(Err(_)) => Ok(Outcome::Dead {
-            after: start.elapsed(),
-        }),
-        Err(_) => anyhow::bail!("the stream lives, and its event does not come"),
+        Ok(None) => dead(),
+        Err(_) => Ok(Outcome::Hangs),
+    }
+}
+
+async fn start(protocol: Protocol, strategy: Strategy) -> Result<Server> {
+    let text = |duration: Duration| format!("{}ms", duration.as_millis());
+    let (keepalive, ping) = match strategy {
+        Strategy::Nothing => (Duration::ZERO, Duration::ZERO),
+        Strategy::Keepalive(idle) => (idle, Duration::ZERO),
+        Strategy::Ping(interval) => (Duration::ZERO, interval),
+    };
+    let (keepalive, ping) = (text(keepalive), text(ping));
+    match protocol {
+        Protocol::Grpc | Protocol::GrpcWeb => {
+            example::server(&["--keepalive", &keepalive, "--ping", &ping]).await
+        }
+        Protocol::Sse => example::sse_server(&["--keepalive", &keepalive]).await,
     }
 }

@@ -1,20 +1,27 @@
 //! A proxy as a program, with a configuration of its own in a folder of its own.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail};
-use programs::{Program, free_addr, quiet};
+use programs::{Program, free_addr_on, quiet};
 use tempfile::TempDir;
 
 use crate::scenario::Scenario;
 
 /// A proxy that streams go through.
 pub struct Proxy {
+    pub name: &'static str,
     /// What it is started as.
     pub program: &'static str,
-    /// Makes it print its version.
-    pub version: &'static str,
+    /// Make it print its version.
+    pub version: &'static [&'static str],
     /// Make it run in the foreground, with the file `config.yaml` of its working directory.
+    ///
+    /// `{addr}` stands for where it listens, and `{folder}` for its working directory.
     pub args: &'static [&'static str],
     pub scenarios: &'static [Scenario],
 }
@@ -23,20 +30,29 @@ pub struct Proxy {
 pub type Config = Box<dyn Fn(SocketAddr, &Path) -> String + Send>;
 
 impl Proxy {
-    /// Starts it on a free port, and waits until it accepts connections.
+    /// Starts it on a free port of loopback, and waits until it accepts connections.
     pub async fn start(&self, config: Config) -> Result<RunningProxy> {
+        self.start_on(Ipv4Addr::LOCALHOST.into(), config).await
+    }
+
+    /// The same, on this address.
+    pub async fn start_on(&self, ip: IpAddr, config: Config) -> Result<RunningProxy> {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("log");
         // The port is free when it is picked, but another program may be faster.
         for _ in 0..5 {
-            let addr = free_addr()?;
+            let addr = free_addr_on(ip)?;
             // Envoy goes by the ending.
             let config = config(addr, folder.path());
             fs::write(folder.path().join("config.yaml"), config)?;
             let log = fs::File::create(&log)?;
+            let args = self.args.iter().map(|arg| {
+                arg.replace("{addr}", &addr.to_string())
+                    .replace("{folder}", &folder.path().to_string_lossy())
+            });
             let mut command = quiet(self.program);
             command
-                .args(self.args)
+                .args(args)
                 .current_dir(folder.path())
                 .env("HOME", folder.path())
                 .stdout(log.try_clone()?)
@@ -51,13 +67,13 @@ impl Proxy {
             }
         }
         let log = fs::read_to_string(&log)?;
-        bail!("{} does not start: {}", self.program, log.trim_end());
+        bail!("{} does not start: {}", self.name, log.trim_end());
     }
 
     /// Its name and the number that it prints.
     pub async fn version(&self) -> Result<String> {
         let mut command = programs::piped(self.program);
-        let output = command.arg(self.version).output().await;
+        let output = command.args(self.version).output().await;
         let output = output.with_context(|| format!("cannot start {}", self.program))?;
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
@@ -66,13 +82,9 @@ impl Proxy {
             .map(|word| word.trim_start_matches('v'))
             .find(|word| {
                 let numbers = word.split('.').filter(|part| part.parse::<u16>().is_ok());
-                numbers.count() >= 3
+                numbers.count() >= 2
             });
-        Ok(format!(
-            "{} {}",
-            self.program,
-            number.context("no version")?
-        ))
+        Ok(format!("{} {}", self.name, number.context("no version")?))
     }
 }
 

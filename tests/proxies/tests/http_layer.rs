@@ -19,7 +19,10 @@ use proxies::{
 };
 use reqwest::Client;
 use stream_keepalive_http::KeepaliveLayer;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
 
 /// When the proxy cuts off an idle response.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,7 +38,8 @@ async fn serve(layer: Option<KeepaliveLayer>) -> Result<SocketAddr> {
                 Ok::<_, std::io::Error>(Bytes::from_static(str::as_bytes(piece)))
             })
         };
-        let events = late(first, 2 * TIMEOUT).chain(late(second, TIMEOUT / 4));
+        // A keepalive is due between the two.
+        let events = late(first, 2 * TIMEOUT).chain(late(second, TIMEOUT / 2));
         (
             [(CONTENT_TYPE, "text/event-stream")],
             Body::from_stream(events),
@@ -52,8 +56,13 @@ async fn serve(layer: Option<KeepaliveLayer>) -> Result<SocketAddr> {
     Ok(addr)
 }
 
-/// Reads the response to its end.
-async fn read(proxy: &RunningProxy, front: Front) -> reqwest::Result<String> {
+/// Reads the response to its end, and says how long that took.
+async fn read(proxy: &RunningProxy, front: Front) -> (reqwest::Result<String>, Duration) {
+    let start = Instant::now();
+    (fetch(proxy, front).await, start.elapsed())
+}
+
+async fn fetch(proxy: &RunningProxy, front: Front) -> reqwest::Result<String> {
     let client = Client::builder().no_proxy();
     let client = match front {
         Front::Http1 => client.http1_only(),
@@ -75,8 +84,13 @@ where
     let layer = KeepaliveLayer::new(TIMEOUT / 4).immediate();
     let filled = start(serve(Some(layer)).await?).await?;
     let (plain, filled) = futures::join!(read(&plain, front), read(&filled, front));
-    let plain = plain.unwrap_or_default();
-    assert!(!plain.contains("data"), "without the layer: {plain:?}");
+    let (plain, lived) = plain;
+    assert!(
+        !plain.is_ok_and(|plain| plain.contains("data")),
+        "without the layer"
+    );
+    assert!(lived >= TIMEOUT, "cut after {lived:?}");
+    let (filled, _) = filled;
     let filled = filled.context("with the layer")?;
     assert!(filled.matches(":\n\n").count() > 4, "{filled:?}");
     assert_eq!(filled.replace(":\n\n", ""), EVENT);

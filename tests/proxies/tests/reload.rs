@@ -11,7 +11,7 @@ use nix::{
 };
 use programs::{Server, within};
 use proxies::{
-    client::{Protocol, subscribe},
+    client,
     example,
     nginx::NGINX,
     proxy::RunningProxy,
@@ -98,7 +98,7 @@ impl Drop for Master {
 async fn streaming(more: &'static str) -> (Server, Master, Streaming<OperationEvent>) {
     let server = example::server(&["--keepalive", "100ms"]).await.unwrap();
     let master = Master::start(server.addr, more).await;
-    let mut events = subscribe(Protocol::Grpc, master.0.addr).await.unwrap();
+    let mut events = client::grpc(master.0.addr).await.unwrap();
     within(events.message())
         .await
         .unwrap()

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 mod measure;
 
-use measure::{Cost, Lateness, Plan};
+use measure::{Consumer, Cost, Disconnect, Lateness, Memory, Plan};
 
 /// Opens many idle streams, each in a task of its own, on two worker threads, and prints what their
 /// keepalives cost and how late they come.
@@ -33,9 +33,12 @@ struct Args {
     /// For how many times `idle` to measure
     #[arg(long, default_value_t = 2)]
     periods: u32,
-    /// How many times to measure each contender's cost, in turn; the smallest counts
+    /// How many times to measure each contender's cost, in turn; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: u32,
+    /// What consumes each stream while its cost is measured
+    #[arg(long, value_enum, default_value_t = Consumer::AsyncFnWithLocals)]
+    consumer: Consumer,
     /// Measure only these
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Contender::value_variants().to_vec())]
     only: Vec<Contender>,
@@ -55,6 +58,10 @@ struct Args {
 enum What {
     Cost,
     Lateness,
+    /// The memory of a stream with each consumer.
+    Memory,
+    /// What it costs to drop all streams together.
+    Disconnect,
     /// The peak rate of keepalives when all streams open within one second.
     Burst,
 }
@@ -62,14 +69,20 @@ enum What {
 impl What {
     fn open_over(self, args: &Args) -> Duration {
         match self {
-            Self::Cost | Self::Lateness => args.open_over,
-            Self::Burst => Duration::from_secs(1),
+            Self::Cost | Self::Lateness | Self::Memory => args.open_over,
+            Self::Burst | Self::Disconnect => Duration::from_secs(1),
         }
     }
 
-    /// How long it takes to measure: the first idle time of each stream goes unmeasured.
+    /// How long it takes to measure.
     fn duration(self, args: &Args) -> Duration {
-        self.open_over(args) + args.idle * (args.periods + 1)
+        let idle_times = match self {
+            // The first idle time of each stream goes unmeasured.
+            Self::Cost | Self::Lateness | Self::Burst => args.periods + 1,
+            Self::Memory => 1,
+            Self::Disconnect => 0,
+        };
+        self.open_over(args) + args.idle * idle_times
     }
 }
 
@@ -100,6 +113,12 @@ fn main() -> Result<()> {
     if args.what.contains(&What::Cost) {
         costs(&args, &progress, &mut found)?;
     }
+    if args.what.contains(&What::Memory) {
+        memories(&args, &progress, &mut found)?;
+    }
+    if args.what.contains(&What::Disconnect) {
+        disconnects(&args, &progress, &mut found)?;
+    }
     if args.what.contains(&What::Lateness) {
         latenesses(&args, &progress, &mut found)?;
     }
@@ -114,8 +133,9 @@ fn main() -> Result<()> {
 fn expected(args: &Args) -> Duration {
     let contenders = args.only.len() as u32;
     let runs = |what| match what {
-        What::Cost => contenders * args.rounds,
+        What::Cost | What::Disconnect => contenders * args.rounds,
         What::Lateness => contenders,
+        What::Memory => contenders * Consumer::value_variants().len() as u32,
         What::Burst => BURSTS.len() as u32,
     };
     args.what
@@ -125,36 +145,86 @@ fn expected(args: &Args) -> Duration {
 }
 
 fn costs(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Result<()> {
-    let mut rounds = Vec::new();
-    for _ in 0..args.rounds {
-        for &contender in &args.only {
-            let cost = measure::<Cost>(args, progress, contender, What::Cost, &[])?;
-            rounds.push((contender, cost));
-        }
-    }
+    let costs = rounds::<Cost>(args, progress, What::Cost, |cost| cost.cpu_ns_per_keepalive)?;
     progress.print(format!(
         "\n{:18} {:>12} {:>14} {:>8} {:>10} {:>10}",
         "", "ns/keepalive", "bytes/stream", "cores", "due", "sent"
     ));
-    for &contender in &args.only {
-        let best = rounds
-            .iter()
-            .filter(|(whose, _)| *whose == contender)
-            .map(|(_, cost)| cost)
-            .min_by(|a, b| a.cpu_ns_per_keepalive.total_cmp(&b.cpu_ns_per_keepalive))
-            .context("no round")?;
+    for (contender, cost) in costs {
         progress.print(format!(
             "{:18} {:>12.0} {:>14.0} {:>8.3} {:>10} {:>10}",
             name(contender),
-            best.cpu_ns_per_keepalive,
-            best.bytes_per_stream,
-            best.cores,
-            best.due,
-            best.sent
+            cost.cpu_ns_per_keepalive,
+            cost.bytes_per_stream,
+            cost.cores,
+            cost.due,
+            cost.sent
         ));
-        found.push(json!({ "what": "cost", "contender": name(contender), "figures": best }));
+        found.push(json!({ "what": "cost", "contender": name(contender), "figures": cost }));
     }
     Ok(())
+}
+
+fn memories(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Result<()> {
+    let consumers = Consumer::value_variants();
+    let mut head = format!("\n{:18}", "bytes/stream");
+    for &consumer in consumers {
+        head += &format!(" {:>20}", name(consumer));
+    }
+    progress.print(head);
+    for &contender in &args.only {
+        let mut line = format!("{:18}", name(contender));
+        let mut bytes = serde_json::Map::new();
+        for &consumer in consumers {
+            let consumer = name(consumer);
+            let more = ["--consumer", &consumer];
+            let memory = measure::<Memory>(args, progress, contender, What::Memory, &more)?;
+            line += &format!(" {:>20.0}", memory.bytes_per_stream);
+            bytes.insert(consumer, memory.bytes_per_stream.into());
+        }
+        progress.print(line);
+        found.push(json!({ "what": "memory", "contender": name(contender), "figures": bytes }));
+    }
+    Ok(())
+}
+
+fn disconnects(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Result<()> {
+    let costs = rounds::<Disconnect>(args, progress, What::Disconnect, |cost| {
+        cost.cpu_ns_per_stream
+    })?;
+    progress.print("\nall dropped together: CPU ns a stream");
+    for (contender, cost) in costs {
+        progress.print(format!(
+            "{:18} {:>12.0}",
+            name(contender),
+            cost.cpu_ns_per_stream
+        ));
+        found.push(json!({ "what": "disconnect", "contender": name(contender), "figures": cost }));
+    }
+    Ok(())
+}
+
+/// Measures all contenders in turn, and then again, and finds the median round of each.
+fn rounds<T: DeserializeOwned>(
+    args: &Args,
+    progress: &Progress,
+    what: What,
+    figure: impl Fn(&T) -> f64,
+) -> Result<Vec<(Contender, T)>> {
+    let mut rounds: Vec<(Contender, Vec<T>)> = Vec::new();
+    rounds.extend(args.only.iter().map(|&contender| (contender, Vec::new())));
+    for _ in 0..args.rounds {
+        for (contender, found) in &mut rounds {
+            let more = ["--consumer", &name(args.consumer)];
+            found.push(measure::<T>(args, progress, *contender, what, &more)?);
+        }
+    }
+    let medians = rounds.into_iter().map(|(contender, mut found)| {
+        found.sort_by(|a, b| figure(a).total_cmp(&figure(b)));
+        let median = found.swap_remove(found.len() / 2);
+        (contender, median)
+    });
+    Ok(medians.collect())
 }
 
 fn latenesses(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Result<()> {
@@ -245,13 +315,15 @@ fn child(args: &Args) -> Result<()> {
         open_over: args.open_over,
         periods: args.periods,
         vary: args.vary,
+        consumer: args.consumer,
     };
+    let (contender, output) = (args.only[0], std::io::stdout());
     match args.what[0] {
-        What::Cost => {
-            serde_json::to_writer(std::io::stdout(), &measure::cost(args.only[0], plan)?)?
-        }
+        What::Cost => serde_json::to_writer(output, &measure::cost(contender, plan)?)?,
+        What::Memory => serde_json::to_writer(output, &measure::memory(contender, plan)?)?,
+        What::Disconnect => serde_json::to_writer(output, &measure::disconnect(contender, plan)?)?,
         What::Lateness | What::Burst => {
-            serde_json::to_writer(std::io::stdout(), &measure::lateness(args.only[0], plan)?)?
+            serde_json::to_writer(output, &measure::lateness(contender, plan)?)?;
         }
     }
     Ok(())

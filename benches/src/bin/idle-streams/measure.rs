@@ -2,6 +2,7 @@
 
 use std::{
     future::ready,
+    hint::black_box,
     pin::pin,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
@@ -10,12 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use benches::{
     contenders::{Contender, Item, Measurement},
-    cpu,
+    cpu, runtime,
 };
-use futures::{Stream, StreamExt};
+use clap::ValueEnum;
+use futures::{FutureExt, Stream, StreamExt};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, sleep_until};
@@ -31,6 +33,20 @@ pub struct Plan {
     pub periods: u32,
     /// Lengthen or shorten `idle` by up to this part of itself, evenly by stream.
     pub vary: f64,
+    pub consumer: Consumer,
+}
+
+/// What holds a stream and polls it: a task's memory depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Consumer {
+    /// A combinator, which holds the stream once.
+    Combinator,
+    /// An `async fn` that pins the stream: its future holds the stream twice.
+    AsyncFn,
+    /// The same, with 40 bytes of locals: it reads the clock at each item, as a log does.
+    AsyncFnWithLocals,
+    /// An `async fn` that takes a `Pin<Box<impl Stream>>`.
+    Boxed,
 }
 
 impl Plan {
@@ -40,7 +56,7 @@ impl Plan {
     }
 }
 
-/// What the keepalives cost. No clock is read around them: that would cost time and memory too.
+/// What the keepalives cost.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Cost {
     pub due: u64,
@@ -49,6 +65,18 @@ pub struct Cost {
     /// The part of one core that all the streams take together.
     pub cores: f64,
     pub bytes_per_stream: f64,
+}
+
+/// What the streams keep in memory once each has gone idle.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Memory {
+    pub bytes_per_stream: f64,
+}
+
+/// What it costs to drop all streams together, while their timers run.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Disconnect {
+    pub cpu_ns_per_stream: f64,
 }
 
 /// When the keepalives come, in milliseconds after they are due.
@@ -64,19 +92,19 @@ pub struct Lateness {
 }
 
 pub fn cost(contender: Contender, plan: Plan) -> Result<Cost> {
-    runtime()?.block_on(contender.measure(MeasureCost(plan)))
+    runtime(WORKERS)?.block_on(contender.measure(MeasureCost(plan)))
+}
+
+pub fn memory(contender: Contender, plan: Plan) -> Result<Memory> {
+    runtime(WORKERS)?.block_on(contender.measure(MeasureMemory(plan)))
+}
+
+pub fn disconnect(contender: Contender, plan: Plan) -> Result<Disconnect> {
+    runtime(WORKERS)?.block_on(contender.measure(MeasureDisconnect(plan)))
 }
 
 pub fn lateness(contender: Contender, plan: Plan) -> Result<Lateness> {
-    runtime()?.block_on(contender.measure(MeasureLateness(plan)))
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .enable_time()
-        .build()
-        .context("no runtime")
+    runtime(WORKERS)?.block_on(contender.measure(MeasureLateness(plan)))
 }
 
 struct MeasureCost(Plan);
@@ -89,11 +117,7 @@ impl Measurement for MeasureCost {
         S: Stream<Item = Item> + Send + 'static,
     {
         let plan = self.0;
-        let before = resident()?;
-        open(plan, idle_stream, |stream, _| count(stream)).await?;
-        sleep(plan.idle).await; // every stream has gone idle once, and has allocated what that takes
-        let bytes = resident()?.saturating_sub(before);
-
+        let bytes_per_stream = let_all_go_idle(plan, idle_stream).await?;
         let (sent, cpu, start) = (sent(), cpu::time()?, Instant::now());
         sleep(plan.idle * plan.periods).await;
         let (sent, cpu) = (self::sent() - sent, cpu::time()? - cpu);
@@ -102,7 +126,62 @@ impl Measurement for MeasureCost {
             sent,
             cpu_ns_per_keepalive: cpu.as_nanos() as f64 / sent as f64,
             cores: cpu.as_secs_f64() / start.elapsed().as_secs_f64(),
-            bytes_per_stream: bytes as f64 / plan.streams as f64,
+            bytes_per_stream,
+        })
+    }
+}
+
+struct MeasureMemory(Plan);
+
+impl Measurement for MeasureMemory {
+    type Output = Result<Memory>;
+
+    async fn run<S>(self, idle_stream: impl Fn(Duration) -> S + Send + 'static) -> Result<Memory>
+    where
+        S: Stream<Item = Item> + Send + 'static,
+    {
+        let bytes_per_stream = let_all_go_idle(self.0, idle_stream).await?;
+        Ok(Memory { bytes_per_stream })
+    }
+}
+
+struct MeasureDisconnect(Plan);
+
+impl Measurement for MeasureDisconnect {
+    type Output = Result<Disconnect>;
+
+    async fn run<S>(
+        self,
+        idle_stream: impl Fn(Duration) -> S + Send + 'static,
+    ) -> Result<Disconnect>
+    where
+        S: Stream<Item = Item> + Send + 'static,
+    {
+        let plan = self.0;
+        // In a task of its own, since `block_on` runs on a thread that is not a worker.
+        let streams = tokio::spawn(async move {
+            let mut streams = Vec::with_capacity(plan.streams);
+            let mut schedule = pin!(schedule(plan));
+            while let Some(until) = schedule.next().await {
+                while streams.len() < until {
+                    let mut stream = Box::pin(idle_stream(plan.idle));
+                    if let Some(Some(_)) = stream.next().now_or_never() {
+                        bail!("a stream yields an item before it has been idle");
+                    }
+                    streams.push(stream);
+                }
+            }
+            Ok(streams)
+        });
+        let streams = streams.await??;
+        let dropped = tokio::spawn(async move {
+            let before = cpu::time()?;
+            drop(streams);
+            anyhow::Ok(cpu::time()? - before)
+        });
+        let cpu = dropped.await??;
+        Ok(Disconnect {
+            cpu_ns_per_stream: cpu.as_nanos() as f64 / plan.streams as f64,
         })
     }
 }
@@ -146,6 +225,37 @@ impl Measurement for MeasureLateness {
     }
 }
 
+/// Opens all streams, waits until each has gone idle and has allocated what that takes, and returns the
+/// bytes that each of them takes.
+async fn let_all_go_idle<S>(
+    plan: Plan,
+    idle_stream: impl Fn(Duration) -> S + Send + 'static,
+) -> Result<f64>
+where
+    S: Stream<Item = Item> + Send + 'static,
+{
+    let before = resident()?;
+    match plan.consumer {
+        Consumer::Combinator => {
+            open(plan, idle_stream, |stream, _| {
+                stream.for_each(|_| {
+                    count();
+                    ready(())
+                })
+            })
+            .await?;
+        }
+        Consumer::AsyncFn => open(plan, idle_stream, |stream, _| consume(stream)).await?,
+        Consumer::AsyncFnWithLocals => open(plan, idle_stream, consume_with_locals).await?,
+        Consumer::Boxed => {
+            open(plan, idle_stream, |stream, _| consume(Box::pin(stream))).await?;
+        }
+    }
+    sleep(plan.idle).await;
+    let bytes = resident()?.saturating_sub(before);
+    Ok(bytes as f64 / plan.streams as f64)
+}
+
 /// Spawns the streams' tasks evenly over `open_over`.
 async fn open<S, F, T>(
     plan: Plan,
@@ -159,19 +269,29 @@ where
 {
     // In a task of its own, since `block_on` runs on a thread that is not a worker.
     let opener = tokio::spawn(async move {
-        let start = tokio::time::Instant::now();
         let mut opened = 0;
-        for ms in 1..=plan.open_over.as_millis().max(1) {
-            let until = plan.streams * ms as usize / plan.open_over.as_millis().max(1) as usize;
-            while opened < until {
-                let idle = plan.idle_of(opened);
+        let mut schedule = pin!(schedule(plan));
+        while let Some(until) = schedule.next().await {
+            for stream in opened..until {
+                let idle = plan.idle_of(stream);
                 tokio::spawn(task(idle_stream(idle), idle));
-                opened += 1;
             }
-            sleep_until(start + Duration::from_millis(ms as u64)).await;
+            opened = until;
         }
     });
     opener.await.context("not all streams could be opened")
+}
+
+/// How many streams should be open, each millisecond of `open_over`.
+fn schedule(plan: Plan) -> impl Stream<Item = usize> {
+    async_stream::stream! {
+        let start = tokio::time::Instant::now();
+        let total = plan.open_over.as_millis().max(1) as usize;
+        for ms in 1..=total {
+            yield plan.streams * ms / total;
+            sleep_until(start + Duration::from_millis(ms as u64)).await;
+        }
+    }
 }
 
 #[repr(align(128))]
@@ -191,11 +311,28 @@ fn sent() -> u64 {
     SENT.iter().map(|counter| counter.0.load(Relaxed)).sum()
 }
 
-async fn count(stream: impl Stream<Item = Item>) {
+fn count() {
+    SENT[worker()].0.fetch_add(1, Relaxed);
+}
+
+async fn consume(stream: impl Stream<Item = Item>) {
     let mut stream = pin!(stream);
     while stream.next().await.is_some() {
-        SENT[worker()].0.fetch_add(1, Relaxed);
+        count();
     }
+}
+
+async fn consume_with_locals(stream: impl Stream<Item = Item>, idle: Duration) {
+    let mut stream = pin!(stream);
+    let mut last = Instant::now();
+    let mut late = 0_u64;
+    while stream.next().await.is_some() {
+        let now = Instant::now();
+        late += u64::from(now - last > idle * 2);
+        last = now;
+        count();
+    }
+    black_box(late);
 }
 
 fn time(

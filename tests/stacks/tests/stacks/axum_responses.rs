@@ -41,12 +41,12 @@ async fn the_events_of_axum_are_kept_alive() {
 }
 
 #[tokio::test]
-async fn without_the_layer_the_events_of_axum_are_silent() {
+async fn without_the_layer_the_events_of_axum_are_idle() {
     for version in VERSIONS {
         let (feed, fed) = feed();
         let server = serve(events(fed)).await;
         let mut reader = Reader::get(version, server).await;
-        assert!(reader.is_silent().await, "{version:?}");
+        assert!(reader.is_idle().await, "{version:?}");
         feed.send("1");
         reader.until("data: 1\n\n", 1).await;
     }
@@ -61,7 +61,7 @@ async fn a_body_of_lines_is_kept_alive() {
         reader.until("\n", 3).await;
         feed.send("{\"id\":");
         reader.until("{\"id\":", 1).await;
-        assert!(reader.is_silent().await, "{version:?}");
+        assert!(reader.is_idle().await, "{version:?}");
         feed.send("1}\n");
         reader.until("{\"id\":1}\n\n\n", 1).await;
         drop(feed);
@@ -75,12 +75,12 @@ async fn a_body_of_lines_is_kept_alive() {
 }
 
 #[tokio::test]
-async fn without_the_option_a_body_of_lines_is_silent() {
+async fn without_the_option_a_body_of_lines_is_idle() {
     for version in VERSIONS {
         let (_feed, route) = fed("application/x-ndjson");
         let server = serve(Router::new().route("/", route).layer(layer())).await;
         assert!(
-            Reader::get(version, server).await.is_silent().await,
+            Reader::get(version, server).await.is_idle().await,
             "{version:?}"
         );
     }
@@ -116,7 +116,7 @@ async fn a_complete_response_is_what_it_was() {
 }
 
 #[tokio::test]
-async fn a_stream_lives_behind_a_proxy_that_cuts_silent_ones() {
+async fn a_stream_lives_behind_a_proxy_that_cuts_idle_ones() {
     let limit = Duration::from_secs(1);
     let (_feed, fed) = feed();
     let server = serve(events(fed)).await;
@@ -140,6 +140,6 @@ async fn a_keepalive_at_once_sends_the_head_of_the_response() {
         let server = serve(Router::new().route("/", get(events)).layer(forever)).await;
         let mut reader = Reader::get(version, server).await;
         reader.until(COMMENT, 1).await;
-        assert!(reader.is_silent().await, "{version:?}");
+        assert!(reader.is_idle().await, "{version:?}");
     }
 }

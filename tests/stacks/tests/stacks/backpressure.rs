@@ -20,7 +20,7 @@ fn keepalive() -> String {
     format!(":{}\n\n", "x".repeat(16 * 1024 - 3))
 }
 
-/// A server of one silent stream, and how many keepalives its connection has taken.
+/// A server of one idle stream, and how many keepalives its connection has taken.
 async fn count_keepalives() -> (SocketAddr, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let taken = count.clone();

@@ -60,7 +60,7 @@ async fn compression_inside_leaves_lines_without_keepalives() {
         let mut reader = get(version, app.layer(layer().ndjson("\n"))).await;
         feed.send("{}\n");
         reader.until("{}\n", 1).await;
-        assert!(reader.is_silent().await, "{version:?}");
+        assert!(reader.is_idle().await, "{version:?}");
         feed.send("{}\n");
         drop(feed);
         reader.read_rest().await;

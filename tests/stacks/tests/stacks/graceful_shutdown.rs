@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::support::{COMMENT, IDLE, Reader, VERSIONS, layer};
 
-/// Serves a silent stream, which ends at the shutdown if asked for.
+/// Serves an idle stream, which ends at the shutdown if asked for.
 async fn serve(streams_end: bool) -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
     let (stop, stopped) = oneshot::channel();
     let (tell, told) = watch::channel(());
@@ -27,8 +27,8 @@ async fn serve(streams_end: bool) -> (std::net::SocketAddr, oneshot::Sender<()>,
                 future::pending().await
             }
         };
-        let silent = stream::pending::<Result<Event, Infallible>>();
-        Sse::new(silent.take_until(Box::pin(stop)))
+        let idle = stream::pending::<Result<Event, Infallible>>();
+        Sse::new(idle.take_until(Box::pin(stop)))
     };
     let app = Router::new().route("/", get(events)).layer(layer());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -101,7 +101,7 @@ async fn outside_the_layer_of_grpc_web_calls_are_left_alone() {
                 health(|app| app.layer(GrpcWebLayer::new()).layer(filling())).await;
             let mut reader = watch(version, server, text).await;
             until(&mut reader, text, SERVING).await;
-            assert!(reader.is_silent().await, "{version:?} {text}");
+            assert!(reader.is_idle().await, "{version:?} {text}");
             reporter
                 .set_service_status("", ServingStatus::NotServing)
                 .await;

@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{layer, proxy, serve};
 
-/// A stream that is silent for longer is cut by the proxy.
+/// A stream that is idle for longer is cut by the proxy.
 const LIMIT: Duration = Duration::from_secs(1);
 const LONGER: Duration = Duration::from_secs(3);
 

@@ -56,7 +56,7 @@ async fn an_upstream_that_stalls_inside_an_event_gets_no_keepalive_there() {
         reader.until(COMMENT, 3).await;
         feed.send("data: {\"a\":");
         reader.until("data: {\"a\":", 1).await;
-        assert!(reader.is_silent().await, "{version:?}");
+        assert!(reader.is_idle().await, "{version:?}");
         feed.send("1}\n\n");
         reader.until("1}\n\n", 1).await;
         reader.until(COMMENT, 6).await;
@@ -80,7 +80,7 @@ async fn a_filler_does_the_same_without_the_layer() {
 
     feed.send("data: {\"a\":");
     reader.until("data: {\"a\":", 1).await;
-    assert!(reader.is_silent().await);
+    assert!(reader.is_idle().await);
     feed.send("1}\n\n");
     reader.until(COMMENT, 3).await;
     assert_eq!(events(&reader.received).await, ["{\"a\":1}"]);

@@ -161,7 +161,7 @@ impl Reader {
     }
 
     /// Says whether nothing comes in ten idle times.
-    pub async fn is_silent(&mut self) -> bool {
+    pub async fn is_idle(&mut self) -> bool {
         timeout(10 * IDLE, self.response.chunk()).await.is_err()
     }
 }

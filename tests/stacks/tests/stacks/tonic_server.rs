@@ -30,7 +30,7 @@ fn filling() -> KeepaliveLayer {
     layer().grpc(|path| path == WATCH)
 }
 
-/// The health service, whose stream is silent until a status changes.
+/// The health service, whose stream is idle until a status changes.
 async fn serve(layer: Option<KeepaliveLayer>) -> (SocketAddr, HealthReporter) {
     let (reporter, health) = health_reporter();
     let health = health
@@ -103,7 +103,7 @@ async fn a_call_is_kept_alive_with_empty_messages() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_not_accepted_is_silent() {
+async fn a_call_that_is_not_accepted_gets_no_keepalives() {
     for layer in [
         None,
         Some(layer()),
@@ -119,7 +119,7 @@ async fn a_call_that_is_not_accepted_is_silent() {
 }
 
 #[tokio::test]
-async fn a_unary_call_beside_it_is_what_it_was() {
+async fn a_unary_call_of_the_same_service_is_what_it_was() {
     let (server, _reporter) = serve(Some(filling().immediate())).await;
     let mut client = connect(server).await;
     let response = client
@@ -136,19 +136,29 @@ async fn a_unary_call_beside_it_is_what_it_was() {
 }
 
 #[tokio::test]
-async fn a_call_that_fails_at_once_is_what_it_was() {
+async fn a_call_that_fails_before_its_first_message_is_what_it_was() {
     let (server, _reporter) = serve(Some(filling().immediate())).await;
     let mut client = connect(server).await;
     let unknown = HealthCheckRequest {
         service: "unknown".to_owned(),
     };
-    // tonic-health answers with a stream for a service that it does not know, or with an error.
-    match client.watch(unknown).await {
-        Ok(response) => assert_eq!(
-            next(&mut response.into_inner()).await,
-            ServingStatus::ServiceUnknown
-        ),
-        Err(status) => assert_eq!(status.code(), tonic::Code::NotFound),
+    let status = client.watch(unknown).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_call_that_ends_after_keepalives_ends_with_its_own_status() {
+    for gzip in [false, true] {
+        let (server, mut reporter) = serve(Some(filling())).await;
+        let mut statuses = watch(server, gzip).await;
+        assert_eq!(next(&mut statuses).await, ServingStatus::Serving);
+        assert_eq!(next(&mut statuses).await, ServingStatus::Unknown);
+        reporter.clear_service_status("").await;
+        while let Some(status) = statuses.try_next().await.unwrap() {
+            assert_eq!(status.status(), ServingStatus::Unknown);
+        }
+        let trailers = statuses.trailers().await.unwrap().unwrap();
+        assert_eq!(trailers.get("grpc-status").unwrap(), "0");
     }
 }
 

@@ -1,6 +1,7 @@
 use axum::{
     Router,
     extract::ws::{Message, WebSocketUpgrade},
+    http::header::CONTENT_TYPE,
     routing::get,
 };
 use futures::{SinkExt, StreamExt};
@@ -12,11 +13,13 @@ use crate::support::{IDLE, layer, serve};
 #[tokio::test]
 async fn a_websocket_is_left_alone() {
     let echo = async |upgrade: WebSocketUpgrade| {
-        upgrade.on_upgrade(async |mut socket| {
+        let response = upgrade.on_upgrade(async |mut socket| {
             while let Some(Ok(Message::Text(text))) = socket.next().await {
                 socket.send(Message::Text(text)).await.unwrap();
             }
-        })
+        });
+        // Only the status says that there is no body to fill.
+        ([(CONTENT_TYPE, "text/event-stream")], response)
     };
     let app = Router::new().route("/", get(echo));
     let server = serve(app.layer(layer().ndjson("\n").grpc(|_| true).immediate())).await;

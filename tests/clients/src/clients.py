@@ -1,0 +1,132 @@
+"""A client in Python, which reads a stream for each URL on standard input: python3 clients.py CLIENT
+
+It prints its version, and then what it made of each stream, each as a line of JSON.
+"""
+
+import contextlib
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from importlib.metadata import version
+
+PROMPT = [{"role": "user", "content": "hello"}]
+
+
+def openai_chat():
+    from openai import OpenAI
+
+    def read(url):
+        with OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+            for chunk in client.chat.completions.create(model="none", messages=PROMPT, stream=True):
+                yield chunk.to_dict()
+
+    return version("openai"), read
+
+
+def openai_responses():
+    from openai import OpenAI
+
+    def read(url):
+        with OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+            for event in client.responses.create(model="none", input="hello", stream=True):
+                yield event.to_dict()
+
+    return version("openai"), read
+
+
+def anthropic():
+    from anthropic import Anthropic
+
+    def read(url):
+        with Anthropic(base_url=url, api_key="none", max_retries=0) as client:
+            for event in client.messages.create(model="none", messages=PROMPT, max_tokens=8, stream=True):
+                yield event.to_dict()
+
+    return version("anthropic"), read
+
+
+def httpx_sse():
+    import httpx
+    from httpx_sse import connect_sse
+
+    def read(url):
+        with httpx.Client() as client, connect_sse(client, "GET", url) as source:
+            for event in source.iter_sse():
+                yield {"event": event.event, "data": event.data}
+
+    return version("httpx-sse"), read
+
+
+def sseclient():
+    import requests
+    from sseclient import SSEClient
+
+    def read(url):
+        for event in SSEClient(requests.get(url, stream=True)).events():
+            yield {"event": event.event, "data": event.data}
+
+    return version("sseclient-py"), read
+
+
+def json_lines():
+    def read(url):
+        for line in urllib.request.urlopen(url):
+            yield json.loads(line)
+
+    return sys.version.split()[0], read
+
+
+def jq():
+    def read(url):
+        body = urllib.request.urlopen(url).read()
+        done = subprocess.run(["jq", "--compact-output", "."], input=body, capture_output=True)
+        yield from map(json.loads, done.stdout.splitlines())
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.decode())
+
+    return subprocess.check_output(["jq", "--version"], text=True).strip().removeprefix("jq-"), read
+
+
+def pandas():
+    from pandas import read_json
+
+    def read(url):
+        yield from json.loads(read_json(url, lines=True).to_json(orient="records"))
+
+    return version("pandas"), read
+
+
+def duckdb():
+    import duckdb
+
+    def read(url):
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), duckdb.connect() as database:
+            # Errors name the file.
+            pathlib.Path("lines").write_bytes(urllib.request.urlopen(url).read())
+            rows = database.sql("from read_ndjson('lines')")
+            for row in rows.fetchall():
+                yield dict(zip(rows.columns, row))
+
+    return version("duckdb"), read
+
+
+def main(client):
+    try:
+        version, read = globals()[client]()
+    except (ImportError, FileNotFoundError) as error:
+        sys.exit(str(error))
+    print(json.dumps(version), flush=True)
+    for line in sys.stdin:
+        seen = {"events": [], "error": None}
+        try:
+            for event in read(line.strip()):
+                seen["events"].append(event)
+        except Exception as error:
+            seen["error"] = str(error) or repr(error)
+        print(json.dumps(seen), flush=True)
+
+
+main(*sys.argv[1:])

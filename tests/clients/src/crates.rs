@@ -1,0 +1,154 @@
+//! The clients in Rust.
+
+use std::iter;
+
+use anyhow::{Context, Result};
+use eventsource_client::{Client as _, ClientBuilder, ReconnectOptions, SSE};
+use eventsource_stream::Eventsource;
+use futures::{
+    StreamExt, TryFutureExt, TryStreamExt,
+    future::ready,
+    stream::{self, BoxStream},
+};
+use launchdarkly_sdk_transport::HyperTransport;
+use rmcp::{
+    ClientHandler, RoleClient, ServiceExt,
+    model::{CallToolRequestParams, ProgressNotificationParam},
+    service::NotificationContext,
+    transport::StreamableHttpClientTransport,
+};
+use serde_json::{Deserializer, Value, json};
+use tokio::sync::mpsc;
+
+/// Reads a stream as a client does, and returns what the client returns.
+pub type Read = fn(String) -> BoxStream<'static, Result<Value>>;
+
+/// The version of a crate that is built in.
+pub fn version(name: &str) -> Result<&'static str> {
+    let lock = include_str!("../../../Cargo.lock");
+    let entry = format!("\nname = \"{name}\"\nversion = \"");
+    let (_, version) = lock.split_once(&entry).context("no such package")?;
+    let (version, _) = version.split_once('"').context("no version")?;
+    Ok(version)
+}
+
+fn event(name: &str, data: &str) -> Value {
+    json!({ "event": name, "data": data })
+}
+
+async fn get(url: String) -> Result<reqwest::Response> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    Ok(client.get(url).send().await?)
+}
+
+pub fn eventsource_stream(url: String) -> BoxStream<'static, Result<Value>> {
+    get(url)
+        .map_ok(|response| response.bytes_stream().eventsource().err_into())
+        .try_flatten_stream()
+        .map_ok(|message| event(&message.event, &message.data))
+        .boxed()
+}
+
+pub fn reqwest_eventsource(url: String) -> BoxStream<'static, Result<Value>> {
+    use reqwest_eventsource::{Error, Event, EventSource};
+
+    EventSource::get(url)
+        // It would come back after the end.
+        .take_while(|event| ready(!matches!(event, Err(Error::StreamEnded))))
+        .err_into()
+        .try_filter_map(async |read| {
+            Ok(match read {
+                Event::Open => None,
+                Event::Message(message) => Some(event(&message.event, &message.data)),
+            })
+        })
+        .boxed()
+}
+
+pub fn eventsource_client(url: String) -> BoxStream<'static, Result<Value>> {
+    use eventsource_client::Error;
+
+    let open = || {
+        let transport = HyperTransport::builder().build_http()?;
+        let client = ClientBuilder::for_url(&url)?
+            .reconnect(ReconnectOptions::reconnect(false).build())
+            .build_with_transport(transport);
+        anyhow::Ok(client.stream())
+    };
+    ready(open())
+        .map_ok(|events| {
+            events
+                .take_while(|event| ready(!matches!(event, Err(Error::Eof))))
+                .err_into()
+        })
+        .try_flatten_stream()
+        .try_filter_map(async |read| {
+            Ok(match read {
+                SSE::Connected(_) => None,
+                SSE::Event(read) => Some(event(&read.event_type, &read.data)),
+                SSE::Comment(text) => Some(json!({ "comment": text })),
+            })
+        })
+        .boxed()
+}
+
+/// Passes on what the server says of its progress.
+struct Progress(mpsc::UnboundedSender<Value>);
+
+impl ClientHandler for Progress {
+    async fn on_progress(
+        &self,
+        progress: ProgressNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        _ = self.0.send(json!(progress.message));
+    }
+}
+
+pub fn rmcp(url: String) -> BoxStream<'static, Result<Value>> {
+    let call = async move {
+        let (progress, mut messages) = mpsc::unbounded_channel();
+        let client = Progress(progress).serve(StreamableHttpClientTransport::from_uri(url));
+        let client = client.await?;
+        let call = CallToolRequestParams::new("none");
+        let answer = client.call_tool(call).await?;
+        client.cancel().await?;
+        let messages = iter::from_fn(move || messages.try_recv().ok());
+        let answer = answer.content.into_iter().map(serde_json::to_value);
+        anyhow::Ok(stream::iter(messages.map(Ok).chain(answer)).err_into())
+    };
+    call.try_flatten_stream().boxed()
+}
+
+/// `serde_json` with the whole body, as a stream of values.
+pub fn serde_json_stream(url: String) -> BoxStream<'static, Result<Value>> {
+    let read = async {
+        let body = get(url).await?.bytes().await?;
+        let values = Deserializer::from_slice(&body).into_iter();
+        anyhow::Ok(stream::iter(values.collect::<Vec<_>>()).err_into())
+    };
+    read.try_flatten_stream().boxed()
+}
+
+/// `serde_json` with each line.
+pub fn serde_json_lines(url: String) -> BoxStream<'static, Result<Value>> {
+    let read = async {
+        let body = get(url).await?.bytes().await?;
+        let lines = body.split_inclusive(|byte| *byte == b'\n');
+        let values: Vec<_> = lines.map(serde_json::from_slice).collect();
+        anyhow::Ok(stream::iter(values).err_into())
+    };
+    read.try_flatten_stream().boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_a_crate_is_that_of_the_lock_file() {
+        let number = version("eventsource-stream").unwrap();
+        assert!(number.starts_with("0.2."), "{number}");
+        assert!(version("no-such-crate").is_err());
+    }
+}

