@@ -27,6 +27,7 @@ mod tests {
             "cli/src/watchdog.js",
             "sse/src/page/events.js",
             "sse/src/page/index.html",
+            "sse/src/page/shared.js",
         ];
         let files = files.map(|file| fs::read_to_string(format!("{folder}/{file}")).unwrap());
         let page = include_str!("../../../docs/recipes.md");
