@@ -1,7 +1,8 @@
 //! What the command lines of this repository share: one line for each thing that goes wrong, options
-//! that are called alike, lines of standard input, the signals that stop a server, progress on a terminal, and
-//! tables in pages.
+//! that are called alike, lines of standard input, the signals that stop a server, progress on a terminal, tables in
+//! pages, and the watchdog of the pages that are served.
 
+mod log;
 mod options;
 mod page;
 mod progress;
@@ -16,10 +17,14 @@ use std::{
 use clap::Parser;
 use tokio::sync::mpsc;
 
+pub use log::{Line, Log};
 pub use options::{GiveUp, Immediate, Keepalive, Listen};
 pub use page::fill;
 pub use progress::Progress;
 pub use stop::{GRACE, cancel_at_signal, stop_signal};
+
+/// The script with which a page finds out that its connection is dead.
+pub const WATCHDOG: &str = include_str!("watchdog.js");
 
 /// Parses the command line. What is wrong with it takes one line, and exit code 2.
 pub fn parse<T: Parser>() -> T {

@@ -1,92 +1,136 @@
 //! Lines of JSON over HTTP, with an empty line as keepalive.
 
-use std::{io, time::Duration};
+use std::{future::ready, io, time::Duration};
 
 use axum::{body::Body, body::Bytes, http::header, response::IntoResponse};
 use futures::{Stream, StreamExt, TryStreamExt};
 use stream_keepalive::KeepaliveExt;
-use tokio::io::AsyncBufRead;
+use tokio::io::AsyncBufReadExt;
 use tokio_stream::wrappers::LinesStream;
+use tokio_util::io::StreamReader;
 
 /// Answers with a line for each message.
 pub fn respond<S>(messages: S, idle: Duration) -> impl IntoResponse
 where
     S: Stream<Item = String> + Send + 'static,
 {
-    // Whole lines: a keepalive between two halves of one would break it.
-    let lines = messages.map(|json| Ok(Bytes::from(json + "\n")));
-    // An `io::Error` is not `Clone`, so a closure makes the keepalive.
-    let lines = lines.keepalive_with(idle, || io::Result::Ok(Bytes::from_static(b"\n")));
     let headers = [
         (header::CONTENT_TYPE.as_str(), "application/x-ndjson"),
         ("x-accel-buffering", "no"),
     ];
-    (headers, Body::from_stream(lines))
+    (headers, Body::from_stream(lines(messages, idle)))
 }
 
-/// Reads the messages, and skips keepalives.
-pub fn messages(body: impl AsyncBufRead) -> impl Stream<Item = io::Result<String>> {
-    use tokio::io::AsyncBufReadExt;
-    LinesStream::new(body.lines()).try_filter(|line| std::future::ready(!line.is_empty()))
+/// A line for each message, and an empty line whenever there has been none for `idle`.
+pub fn lines<S>(messages: S, idle: Duration) -> impl Stream<Item = io::Result<Bytes>>
+where
+    S: Stream<Item = String>,
+{
+    // Whole lines: a keepalive between two halves of one would break it.
+    let lines = messages.map(|json| Ok(Bytes::from(json + "\n")));
+    // An `io::Error` is not `Clone`, so a closure makes the keepalive.
+    lines.keepalive_with(idle, || Ok(Bytes::from_static(b"\n")))
+}
+
+/// Reads the messages and skips keepalives.
+///
+/// When not a byte has come for `idle`, the last item is an error of the kind [`io::ErrorKind::TimedOut`]. Set
+/// `idle` to three times the idle time of the server.
+pub fn messages<S>(body: S, idle: Duration) -> impl Stream<Item = io::Result<String>>
+where
+    S: Stream<Item = io::Result<Bytes>>,
+{
+    // Below the filter, which drops the keepalives: above it the timeout would end a quiet stream.
+    let body = body.idle_timeout_with(idle, || Err(io::ErrorKind::TimedOut.into()));
+    let lines = LinesStream::new(StreamReader::new(body).lines());
+    lines.try_filter(|line| ready(!line.is_empty()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{net::Ipv4Addr, pin::pin};
+    use std::pin::pin;
 
     use axum::{Router, routing::get};
-    use tokio::{
-        io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-        net::{TcpListener, TcpStream},
-        time::sleep,
-    };
+    use tokio::time::{Instant, sleep};
 
     use super::*;
+    use crate::served::body_of;
 
     const IDLE: Duration = Duration::from_millis(100);
+    const FIRST: &str = r#"{"done":1}"#;
+    const SECOND: &str = r#"{"done":2}"#;
 
-    /// Sends two messages with a pause of many periods between them, and returns the body.
-    async fn body() -> BufReader<TcpStream> {
-        let handler = async || {
-            let messages = async_stream::stream! {
-                yield r#"{"done":1}"#.to_owned();
-                sleep(IDLE * 8).await;
-                yield r#"{"done":2}"#.to_owned();
-            };
-            respond(messages, IDLE)
-        };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        tokio::spawn(
-            async move { axum::serve(listener, Router::new().route("/", get(handler))).await },
-        );
-
-        let mut stream = TcpStream::connect(addr).await.unwrap();
-        // HTTP/1.0, so that the body comes as it is.
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
-        let mut body = BufReader::new(stream);
-        let mut line = String::new();
-        while line != "\r\n" {
-            line.clear();
-            assert_ne!(body.read_line(&mut line).await.unwrap(), 0, "no body");
+    /// Two messages with a pause of many idle times between them.
+    fn source() -> impl Stream<Item = String> + Send {
+        async_stream::stream! {
+            yield FIRST.to_owned();
+            sleep(IDLE * 8).await;
+            yield SECOND.to_owned();
         }
-        body
+    }
+
+    fn app() -> Router {
+        Router::new().route("/", get(async || respond(source(), IDLE)))
     }
 
     #[tokio::test]
     async fn a_client_sees_the_messages_and_no_keepalive() {
-        let messages: Vec<_> = pin!(messages(body().await)).try_collect().await.unwrap();
-        assert_eq!(messages, [r#"{"done":1}"#, r#"{"done":2}"#]);
+        let messages = messages(body_of(app()).await, IDLE * 100);
+        let messages: Vec<_> = messages.try_collect().await.unwrap();
+        assert_eq!(messages, [FIRST, SECOND]);
     }
 
     #[tokio::test]
     async fn empty_lines_fill_the_silence_between_whole_messages() {
-        let lines = LinesStream::new(body().await.lines());
-        let lines: Vec<_> = lines.try_collect().await.unwrap();
+        let body: Vec<_> = body_of(app()).await.try_collect().await.unwrap();
+        let body = String::from_utf8(body.concat()).unwrap();
+        let lines: Vec<_> = body.lines().collect();
         let (first, rest) = lines.split_first().unwrap();
         let (last, between) = rest.split_last().unwrap();
-        assert_eq!([first, last], [r#"{"done":1}"#, r#"{"done":2}"#]);
+        assert_eq!([*first, *last], [FIRST, SECOND]);
         assert!(between.len() >= 2, "{between:?}");
-        assert!(between.iter().all(String::is_empty), "{between:?}");
+        assert!(between.iter().all(|line| line.is_empty()), "{between:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_reader_stays_with_a_quiet_server_that_sends_keepalives() {
+        let messages = messages(lines(source(), IDLE), 3 * IDLE);
+        let messages: Vec<_> = messages.try_collect().await.unwrap();
+        assert_eq!(messages, [FIRST, SECOND]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_above_the_reader_ends_that_stream() {
+        let messages = messages(lines(source(), IDLE), 3 * IDLE).idle_timeout(3 * IDLE);
+        let messages: Vec<_> = messages.try_collect().await.unwrap();
+        assert_eq!(messages, [FIRST]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_is_long_in_coming_is_activity() {
+        let halves = async_stream::stream! {
+            for piece in ["{\"do", "ne", "\":", "1}", "\n"] {
+                sleep(2 * IDLE).await;
+                yield Ok(Bytes::from_static(piece.as_bytes()));
+            }
+        };
+        let messages: Vec<_> = messages(halves, 3 * IDLE).try_collect().await.unwrap();
+        assert_eq!(messages, [FIRST]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_reader_gives_up_a_server_from_which_nothing_comes() {
+        // A message and a keepalive, and then nothing.
+        let cut = lines(source(), IDLE)
+            .take(2)
+            .chain(futures::stream::pending());
+        let mut messages = pin!(messages(cut, 3 * IDLE));
+        let start = Instant::now();
+        assert_eq!(messages.next().await.unwrap().unwrap(), FIRST);
+        let error = messages.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(messages.next().await.is_none());
+        let waited = start.elapsed().as_millis();
+        assert_eq!(waited, (4 * IDLE).as_millis());
     }
 }

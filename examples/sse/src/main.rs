@@ -2,25 +2,20 @@
 //!
 //! `cargo run -p sse-events`, open the address, type lines.
 
-use std::{
-    convert::Infallible,
-    future::{IntoFuture, pending},
-    process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{convert::Infallible, future::IntoFuture, process::ExitCode};
 
 use axum::{
     Router,
     extract::{Query, State},
-    http::HeaderMap,
+    http::{HeaderMap, header::CONTENT_TYPE},
     response::{Html, IntoResponse, Sse, sse::Event},
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use clap::Parser;
-use futures::{Stream, StreamExt, stream};
+use cli::{Line, Log};
+use futures::StreamExt;
 use serde::Deserialize;
 use stream_keepalive::KeepaliveExt;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Sends each line of standard input as an event to every page that is open.
@@ -36,15 +31,10 @@ struct Args {
     immediate: cli::Immediate,
 }
 
-/// The lines so far. Its length is the number of the next one.
-type Log = watch::Receiver<Vec<String>>;
-
 #[derive(Clone)]
 struct App {
     args: Args,
     log: Log,
-    /// Tells the numbers of this process from those of one before it.
-    boot: u128,
     /// Cancelled when the server stops.
     stop: CancellationToken,
 }
@@ -60,12 +50,14 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let listener = args.listen.bind().await?;
     let app = App {
         args,
-        log: read_stdin(),
-        boot: SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis(),
+        log: Log::of_stdin(),
         stop: stop.clone(),
     };
     let router = Router::new()
-        .route("/", get(async || Html(include_str!("page.html"))))
+        .route("/", get(async || Html(include_str!("page/index.html"))))
+        .route("/events.js", script(include_str!("page/events.js")))
+        .route("/shared.js", script(include_str!("page/shared.js")))
+        .route("/watchdog.js", script(cli::WATCHDOG))
         .route("/events", get(events))
         .with_state(app);
 
@@ -76,9 +68,13 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
+fn script(text: &'static str) -> MethodRouter<App> {
+    get(async move || ([(CONTENT_TYPE, "text/javascript")], text))
+}
+
 #[derive(Deserialize)]
 struct Resume {
-    /// For a page that starts anew: an EventSource of its own sends the header.
+    /// For a page that opens a new EventSource: one that reconnects by itself sends the header.
     last: Option<String>,
 }
 
@@ -88,14 +84,15 @@ async fn events(
     headers: HeaderMap,
 ) -> impl IntoResponse {
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let first = app.first_after(header.or(resume.last.as_deref()));
+    let lines = app.log.lines_after(header.or(resume.last.as_deref()));
+    let events = lines.map(|Line { id, text }| Ok(Event::default().id(id).data(text)));
 
-    // A named event: a comment would keep the proxy content too, but no page ever sees one. And it has
-    // data, since browsers drop an event without.
-    let keepalive = Event::default().event("keepalive").data("still here");
-    let events = app
-        .events_from(first)
-        .keepalive(app.args.keepalive.idle, Ok(keepalive));
+    // A named event: a comment would keep the proxy content too, but no page ever sees one. A browser drops an event
+    // without data, and this data tells the page when to expect the next one.
+    let idle = app.args.keepalive.idle;
+    let keepalive = Event::default().event("keepalive");
+    let keepalive = keepalive.data(idle.as_millis().to_string());
+    let events = events.keepalive(idle, Ok::<_, Infallible>(keepalive));
 
     let events = if app.args.immediate.immediate {
         events.immediate()
@@ -106,44 +103,4 @@ async fn events(
     let events = events.take_until(app.stop.cancelled_owned());
     // nginx gathers what it passes on, unless it is asked not to.
     ([("x-accel-buffering", "no")], Sse::new(events))
-}
-
-impl App {
-    /// The number of the first event that the client does not have.
-    fn first_after(&self, last_id: Option<&str>) -> usize {
-        let now = self.log.borrow().len();
-        let Some((boot, number)) = last_id.and_then(|id| id.split_once('-')) else {
-            return now;
-        };
-        match (boot.parse::<u128>(), number.parse::<usize>()) {
-            (Ok(boot), Ok(number)) if boot == self.boot => now.min(number.saturating_add(1)),
-            // Everything here is newer than what it has.
-            _ => 0,
-        }
-    }
-
-    fn events_from(&self, first: usize) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
-        let boot = self.boot;
-        Box::pin(stream::unfold(
-            (self.log.clone(), first),
-            move |(mut log, number)| async move {
-                let line = log.wait_for(|log| log.len() > number).await.ok()?[number].clone();
-                let event = Event::default().id(format!("{boot}-{number}")).data(line);
-                Some((Ok(event), (log, number + 1)))
-            },
-        ))
-    }
-}
-
-fn read_stdin() -> Log {
-    let (sender, log) = watch::channel(Vec::new());
-    let mut lines = cli::lines_of_stdin();
-    tokio::spawn(async move {
-        while let Some(line) = lines.recv().await {
-            sender.send_modify(|log| log.push(line));
-        }
-        // The streams last as long as the sender.
-        pending::<()>().await;
-    });
-    log
 }

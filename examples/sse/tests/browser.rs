@@ -4,81 +4,26 @@ mod server;
 
 use std::time::Duration;
 
-use fantoccini::{Client, ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
-use programs::{Program, Server, free_addr, quiet, within};
+use programs::{Browser, Server};
 use proxies::{
     nginx::{self, CONNECTIONS, Front},
     proxy::RunningProxy,
 };
-use serde_json::json;
 use tokio::time::sleep;
 
-/// A headless browser, which ends with its driver.
-struct Browser {
-    client: Client,
-    _driver: Program,
+async fn open(proxy: &RunningProxy, scheme: &str) -> Browser {
+    let url = format!("http://{}/", proxy.addr);
+    let args = ["--window-size=760,460", scheme];
+    Browser::open(&url, &args).await.unwrap()
 }
 
-impl Browser {
-    async fn open(proxy: &RunningProxy, scheme: &str) -> Self {
-        let addr = free_addr().unwrap();
-        let mut command = quiet("chromedriver");
-        command.arg(format!("--port={}", addr.port()));
-        let mut driver = Program::start(&mut command).unwrap();
-        assert!(
-            driver.accepts(addr).await.unwrap(),
-            "chromedriver has ended"
-        );
-        let args = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--window-size=760,460",
-            scheme,
-        ];
-        let capabilities = json!({ "goog:chromeOptions": { "args": args } });
-        let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(capabilities.as_object().unwrap().clone());
-        let url = format!("http://{addr}");
-        let client = within(builder.connect(&url)).await.unwrap();
-        client
-            .goto(&format!("http://{}/", proxy.addr))
-            .await
-            .unwrap();
-        Self {
-            client,
-            _driver: driver,
-        }
-    }
-
-    async fn text(&self, id: &str) -> String {
-        let element = self.client.find(Locator::Id(id)).await.unwrap();
-        element.text().await.unwrap()
-    }
-
-    async fn wait_for(&self, id: &str, text: &str) {
-        within(async {
-            while self.text(id).await != text {
-                sleep(Duration::from_millis(50)).await;
-            }
-        })
-        .await;
-    }
-
-    /// Writes what the page looks like into docs, where SCREENSHOTS is set.
-    async fn screenshot(&self, name: &str) {
-        let png = self.client.screenshot().await.unwrap();
-        assert!(png.starts_with(b"\x89PNG"), "not a picture");
-        if std::env::var_os("SCREENSHOTS").is_some() {
-            let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
-            std::fs::write(format!("{docs}/{name}.png"), png).unwrap();
-        }
-    }
-
-    async fn close(self) {
-        self.client.close().await.unwrap();
+/// Writes what the page looks like into docs, where SCREENSHOTS is set.
+async fn screenshot(browser: &Browser, name: &str) {
+    let png = browser.client.screenshot().await.unwrap();
+    assert!(png.starts_with(b"\x89PNG"), "not a picture");
+    if std::env::var_os("SCREENSHOTS").is_some() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
+        std::fs::write(format!("{docs}/{name}.png"), png).unwrap();
     }
 }
 
@@ -101,18 +46,18 @@ async fn with_keepalives_the_page_stays_connected_and_shows_its_event() {
     let mut server = server::start(&["--keepalive", "500ms", "--immediate"]).await;
     let proxy = proxy(&server).await;
     for (scheme, name) in [(LIGHT, "sse-light"), (DARK, "sse-dark")] {
-        let browser = Browser::open(&proxy, scheme).await;
-        browser.wait_for("state", "connected").await;
+        let browser = open(&proxy, scheme).await;
+        browser.wait_for("state", "connected").await.unwrap();
         sleep(Duration::from_secs(8)).await;
-        assert_eq!(browser.text("lost").await, "0");
-        assert_eq!(browser.text("state").await, "connected");
-        let keepalives: u32 = browser.text("keepalives").await.parse().unwrap();
-        assert!(keepalives > 4, "{keepalives}");
+        assert_eq!(browser.text("lost").await.unwrap(), "0");
+        assert_eq!(browser.text("state").await.unwrap(), "connected");
+        let keepalives = browser.text("keepalives").await.unwrap();
+        assert!(keepalives.parse::<u32>().unwrap() > 4, "{keepalives}");
 
         server.program.type_line("backup finished").await.unwrap();
-        browser.wait_for("last", "backup finished").await;
-        browser.screenshot(name).await;
-        browser.close().await;
+        browser.wait_for("last", "backup finished").await.unwrap();
+        screenshot(&browser, name).await;
+        browser.close().await.unwrap();
     }
 }
 
@@ -121,10 +66,10 @@ async fn with_keepalives_the_page_stays_connected_and_shows_its_event() {
 async fn without_keepalives_the_page_drops() {
     let server = server::start(&["--keepalive", "0s"]).await;
     let proxy = proxy(&server).await;
-    let browser = Browser::open(&proxy, LIGHT).await;
+    let browser = open(&proxy, LIGHT).await;
     // nginx gives up before the response has begun, and answers with an error page itself.
-    browser.wait_for("state", "reconnecting").await;
-    browser.close().await;
+    browser.wait_for("state", "reconnecting").await.unwrap();
+    browser.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -134,21 +79,18 @@ async fn the_page_comes_back_after_the_server_has_restarted_and_misses_nothing()
     let mut server = server::start(&args).await;
     let addr = server.addr.to_string();
     let proxy = proxy(&server).await;
-    let browser = Browser::open(&proxy, LIGHT).await;
-    browser.wait_for("state", "connected").await;
+    let browser = open(&proxy, LIGHT).await;
+    browser.wait_for("state", "connected").await.unwrap();
     server.program.type_line("before").await.unwrap();
-    browser.wait_for("last", "before").await;
+    browser.wait_for("last", "before").await.unwrap();
 
     drop(server);
-    browser.wait_for("state", "reconnecting").await;
+    browser.wait_for("state", "reconnecting").await.unwrap();
     let listen = ["--listen", &addr];
     let mut server = server::start(&[&args[..], &listen].concat()).await;
-    server
-        .program
-        .type_line("while nobody was there")
-        .await
-        .unwrap();
-    browser.wait_for("state", "connected").await;
-    browser.wait_for("last", "while nobody was there").await;
-    browser.close().await;
+    let line = "while nobody was there";
+    server.program.type_line(line).await.unwrap();
+    browser.wait_for("state", "connected").await.unwrap();
+    browser.wait_for("last", line).await.unwrap();
+    browser.close().await.unwrap();
 }

@@ -52,11 +52,11 @@ impl Events {
 }
 
 #[tokio::test]
-async fn a_keepalive_is_an_event_with_a_name_and_with_data() {
+async fn a_keepalive_is_an_event_with_a_name_and_tells_the_interval() {
     let server = server::start(&["--keepalive", "100ms"]).await;
     let mut events = Events::get(&server, "").await;
     assert_eq!(events.line("event: ").await, "event: keepalive");
-    assert_eq!(events.data().await, "data: still here");
+    assert_eq!(events.data().await, "data: 100");
 }
 
 #[tokio::test]

@@ -24,6 +24,9 @@ use crate::{
     subscription::Subscription,
 };
 
+/// The metadata with which a client asks for keepalives.
+pub const KEEPALIVE: &str = "x-keepalive";
+
 /// Where events come from. Dropping it ends every stream.
 pub type Bus = broadcast::Sender<OperationEvent>;
 
@@ -32,6 +35,7 @@ pub struct Events {
     bus: broadcast::WeakSender<OperationEvent>,
     keepalive: Duration,
     immediate: bool,
+    on_request: bool,
     open: Arc<AtomicUsize>,
 }
 
@@ -48,8 +52,13 @@ impl Backrest for Events {
         };
         let events = Subscription::new(bus.subscribe());
 
+        // A client that was built before the message had its keepalive takes it for an event of no kind.
+        let keepalive = match !self.on_request || request.metadata().contains_key(KEEPALIVE) {
+            true => self.keepalive,
+            false => Duration::ZERO,
+        };
         // The line that this example is about.
-        let mut events = events.keepalive(self.keepalive, Ok(OperationEvent::keep_alive()));
+        let mut events = events.keepalive(keepalive, Ok(OperationEvent::keep_alive()));
 
         if self.immediate {
             events = events.immediate();
@@ -70,8 +79,15 @@ impl Events {
             bus: bus.downgrade(),
             keepalive,
             immediate,
+            on_request: false,
             open: Arc::default(),
         }
+    }
+
+    /// Sends keepalives only to clients that ask for them, with the metadata [`KEEPALIVE`].
+    pub fn on_request(mut self, on_request: bool) -> Self {
+        self.on_request = on_request;
+        self
     }
 
     /// Serves gRPC and grpc-web on one port, until `stop` is ready and every stream has ended.

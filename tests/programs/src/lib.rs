@@ -2,6 +2,7 @@
 
 #[cfg(feature = "browser")]
 mod browser;
+mod forwarder;
 mod output;
 
 use std::{
@@ -24,6 +25,7 @@ use tokio::{
 
 #[cfg(feature = "browser")]
 pub use browser::Browser;
+pub use forwarder::Forwarder;
 #[cfg(unix)]
 pub use nix::sys::signal::Signal;
 pub use output::Output;

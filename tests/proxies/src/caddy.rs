@@ -2,9 +2,13 @@
 //!
 //! It counts idle time by connection, not by stream: streams on one connection keep each other alive.
 
+use std::net::SocketAddr;
+
+use anyhow::Result;
+
 use crate::{
     client::Protocol,
-    proxy::Proxy,
+    proxy::{Proxy, RunningProxy},
     scenario::{Expected, Scenario, TIMEOUT},
 };
 
@@ -47,3 +51,29 @@ http://{addr} {{
         expected: Expected::BYTES_COUNT,
     }],
 };
+
+/// Starts Caddy as a browser meets it: HTTP/2 over TLS at `https://localhost`, with a certificate of its own.
+pub async fn with_tls(server: SocketAddr) -> Result<RunningProxy> {
+    let config = move |addr: SocketAddr, _: &_| {
+        format!(
+            "
+{{
+    admin off
+    auto_https disable_redirects
+    skip_install_trust
+    servers {{
+        protocols h1 h2
+    }}
+}}
+https://localhost:{} {{
+    bind {}
+    tls internal
+    reverse_proxy {server}
+}}
+",
+            addr.port(),
+            addr.ip()
+        )
+    };
+    CADDY.start(Box::new(config)).await
+}

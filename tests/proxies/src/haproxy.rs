@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     client::Protocol,
     proxy::{Config, Proxy, RunningProxy},
-    scenario::{Expected, Scenario, TIMEOUT},
+    scenario::{Expected, Scenario, Start, TIMEOUT},
 };
 
 pub static HAPROXY: Proxy = Proxy {
@@ -21,7 +21,7 @@ pub static HAPROXY: Proxy = Proxy {
             description: "HAProxy h2c, `timeout server`",
             protocol: Protocol::Grpc,
             timeout: TIMEOUT,
-            start: |server, timeout| HAPROXY.with(config(&[server], Version::Http2, timeout, "")),
+            start: |server, timeout| with_timeouts(server, Version::Http2, HOUR, timeout),
             expected: Expected::DATA_COUNTS,
         },
         Scenario {
@@ -29,7 +29,7 @@ pub static HAPROXY: Proxy = Proxy {
             description: "HAProxy HTTP/1.1, `timeout server`",
             protocol: Protocol::GrpcWeb,
             timeout: TIMEOUT,
-            start: |server, timeout| HAPROXY.with(config(&[server], Version::Http1, timeout, "")),
+            start: |server, timeout| with_timeouts(server, Version::Http1, HOUR, timeout),
             expected: Expected::DATA_COUNTS,
         },
     ],
@@ -49,21 +49,37 @@ pub async fn start(
     version: Version,
     timeout: Duration,
 ) -> Result<RunningProxy> {
-    HAPROXY.start(config(servers, version, timeout, "")).await
+    HAPROXY
+        .start(config(servers, version, HOUR, timeout, ""))
+        .await
 }
 
-/// The same, with more options of the address where it listens.
+/// Longer than a test.
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// In front of one server, with its `timeout client` and its `timeout server`.
+pub(crate) fn with_timeouts(
+    server: SocketAddr,
+    version: Version,
+    of_client: Duration,
+    of_server: Duration,
+) -> Start {
+    HAPROXY.with(config(&[server], version, of_client, of_server, ""))
+}
+
+/// In front of these servers, with more options of the address where it listens.
 pub fn config(
     servers: &[SocketAddr],
     version: Version,
-    timeout: Duration,
+    of_client: Duration,
+    of_server: Duration,
     bind: &'static str,
 ) -> Config {
     let proto = match version {
         Version::Http1 => "",
         Version::Http2 => " proto h2",
     };
-    let timeout = timeout.as_millis();
+    let (of_client, of_server) = (of_client.as_millis(), of_server.as_millis());
     let servers = servers
         .iter()
         .map(|server| format!("    server {server} {server}{proto}\n"))
@@ -74,8 +90,8 @@ pub fn config(
 defaults
     mode http
     timeout connect 5s
-    timeout client 1h
-    timeout server {timeout}ms
+    timeout client {of_client}ms
+    timeout server {of_server}ms
     option redispatch 1
 listen events
     bind {addr}{proto} {bind}

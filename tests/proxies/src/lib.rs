@@ -6,9 +6,11 @@ pub mod apache;
 pub mod bun;
 pub mod caddy;
 pub mod client;
+pub mod compression;
 pub mod envoy;
 pub mod example;
 pub mod h2o;
+pub mod half_open;
 pub mod haproxy;
 pub mod lighttpd;
 #[cfg(target_os = "linux")]

@@ -23,8 +23,7 @@ pub static NGINX: Proxy = Proxy {
             timeout: TIMEOUT,
             start: |server, timeout| {
                 let timeout = timeout.as_millis();
-                let location = format!("grpc_pass grpc://{server}; grpc_read_timeout {timeout}ms;");
-                NGINX.with(config(Front::Http2, CONNECTIONS, &location))
+                grpc_pass(server, &format!("grpc_read_timeout {timeout}ms;"))
             },
             expected: Expected::BYTES_COUNT,
         },
@@ -60,6 +59,12 @@ pub static NGINX: Proxy = Proxy {
         },
     ],
 };
+
+/// With those directives as its only location, for streams of gRPC.
+pub(crate) fn grpc_pass(server: SocketAddr, more: &str) -> Start {
+    let location = format!("grpc_pass grpc://{server}; {more}");
+    NGINX.with(config(Front::Http2, CONNECTIONS, &location))
+}
 
 fn proxy_pass(server: SocketAddr, timeout: Duration, more: &str) -> Start {
     let timeout = timeout.as_millis();

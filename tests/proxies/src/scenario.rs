@@ -23,6 +23,9 @@ use crate::{
     varnish::VARNISH,
 };
 
+/// The page that has the tables.
+pub const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/proxies.md");
+
 /// Every proxy. The tests, the table in docs/proxies.md and its versions are made from this.
 pub static PROXIES: [&Proxy; 14] = [
     &NGINX,

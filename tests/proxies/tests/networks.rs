@@ -187,7 +187,13 @@ async fn the_ping_of_a_server_does_not_find_a_cut_behind_the_proxy() -> Result<(
 async fn keepalives_find_a_cut_behind_a_proxy_that_bounds_what_is_not_acknowledged() -> Result<()> {
     let config = |server| {
         let timeout = Duration::from_secs(3600);
-        haproxy::config(&[server], Version::Http2, timeout, "tcp-ut 2s")
+        haproxy::config(
+            &[server],
+            Version::Http2,
+            haproxy::HOUR,
+            timeout,
+            "tcp-ut 2s",
+        )
     };
     let args = ["--keepalive", KEEPALIVE, "--ping", "0s"];
     let mut networks = Networks::start(&args, &HAPROXY, config).await?;

@@ -14,11 +14,15 @@ use futures::{TryFutureExt, TryStreamExt};
 use stream_keepalive::KeepaliveExt;
 use tokio::time::sleep;
 use tonic::{
-    Response, Status,
+    Request, Response, Status,
+    metadata::MetadataValue,
     transport::{Endpoint, Uri},
 };
-use tonic_events::proto::v1::{
-    OperationEvent, OperationList, backrest_client::BackrestClient, operation_event::Event,
+use tonic_events::{
+    events::KEEPALIVE,
+    proto::v1::{
+        OperationEvent, OperationList, backrest_client::BackrestClient, operation_event::Event,
+    },
 };
 
 /// Prints every event with the time since the last one.
@@ -66,8 +70,12 @@ async fn follow(
     // A new connection for each stream: the last one may be what is dead.
     let mut client = BackrestClient::new(args.connect.connect_lazy());
     let give_up = args.give_up.idle;
+    let mut request = Request::new(());
+    // A server may send keepalives only to those who know them.
+    let yes = MetadataValue::from_static("yes");
+    request.metadata_mut().insert(KEEPALIVE, yes);
     let events = client
-        .get_operation_events(())
+        .get_operation_events(request)
         .inspect_ok(|_| eprintln!("connected"))
         .map_ok(Response::into_inner)
         // The wait for the connection is part of the stream, and counts as silence too.

@@ -29,6 +29,10 @@ struct Args {
     #[command(flatten)]
     immediate: cli::Immediate,
 
+    /// Send keepalives only to clients that ask for them, with the metadata x-keepalive
+    #[arg(long)]
+    on_request: bool,
+
     /// Drop a peer that answers nothing, not even an HTTP/2 PING, for twice as long; 0s never does
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
     ping: Duration,
@@ -50,11 +54,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
 
     let bus = Bus::new(BACKLOG);
     let (stop, stopped) = oneshot::channel::<()>();
-    let serve = Events::new(&bus, args.keepalive.idle, args.immediate.immediate).serve(
-        listener,
-        args.ping,
-        async { stopped.await.unwrap_or_default() },
-    );
+    let events = Events::new(&bus, args.keepalive.idle, args.immediate.immediate);
+    let serve = events
+        .on_request(args.on_request)
+        .serve(listener, args.ping, async {
+            stopped.await.unwrap_or_default()
+        });
     let server = tokio::spawn(serve);
 
     let mut lines = cli::lines_of_stdin();

@@ -9,10 +9,8 @@ use cli::Progress;
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use proxies::{
     outcome::{Outcome, Strategy, run},
-    scenario::{self, PROXIES, Scenario},
+    scenario::{self, PAGE, PROXIES, Scenario},
 };
-
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/proxies.md");
 
 /// How many streams race against the timeout.
 const RACES: usize = 10;

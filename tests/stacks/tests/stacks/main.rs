@@ -3,6 +3,7 @@
 mod axum_responses;
 mod backpressure;
 mod compression;
+mod connection_age;
 mod graceful_shutdown;
 mod grpc_web;
 mod mcp;

@@ -57,7 +57,7 @@ async fn serve(layer: Option<KeepaliveLayer>) -> (SocketAddr, HealthReporter) {
     (address, reporter)
 }
 
-async fn connect(server: SocketAddr) -> HealthClient<Channel> {
+pub async fn connect(server: SocketAddr) -> HealthClient<Channel> {
     let endpoint = Endpoint::try_from(format!("http://{server}")).unwrap();
     HealthClient::new(endpoint.connect().await.unwrap())
 }

@@ -1,0 +1,106 @@
+use std::{
+    future::pending,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use futures::{Stream, stream};
+use tokio::sync::watch;
+
+/// The lines of standard input so far, for clients that come back for what they have missed.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Its length is the number of the next line.
+    lines: watch::Receiver<Vec<String>>,
+    /// Tells the numbers of this process from those of one before it.
+    boot: u128,
+}
+
+/// A line, and what a client tells to come back after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub id: String,
+    pub text: String,
+}
+
+impl Log {
+    /// Reads standard input. The end of it ends no stream.
+    pub fn of_stdin() -> Self {
+        let (sender, lines) = watch::channel(Vec::new());
+        let mut input = crate::lines_of_stdin();
+        tokio::spawn(async move {
+            while let Some(line) = input.recv().await {
+                sender.send_modify(|lines| lines.push(line));
+            }
+            // The streams last as long as the sender.
+            pending::<()>().await;
+        });
+        Self::new(lines)
+    }
+
+    fn new(lines: watch::Receiver<Vec<String>>) -> Self {
+        let boot = SystemTime::now().duration_since(UNIX_EPOCH);
+        let boot = boot.map_or(0, |boot| boot.as_millis());
+        Self { lines, boot }
+    }
+
+    /// The lines after the one with this id. Without an id, those from now on.
+    pub fn lines_after(&self, id: Option<&str>) -> impl Stream<Item = Line> + Send + use<> {
+        let first = self.number_after(id);
+        let boot = self.boot;
+        let from = (self.lines.clone(), first);
+        Box::pin(stream::unfold(
+            from,
+            move |(mut lines, number)| async move {
+                let text = lines.wait_for(|lines| lines.len() > number).await.ok()?[number].clone();
+                let id = format!("{boot}-{number}");
+                Some((Line { id, text }, (lines, number + 1)))
+            },
+        ))
+    }
+
+    fn number_after(&self, id: Option<&str>) -> usize {
+        let now = self.lines.borrow().len();
+        let Some((boot, number)) = id.and_then(|id| id.split_once('-')) else {
+            return now;
+        };
+        match (boot.parse::<u128>(), number.parse::<usize>()) {
+            (Ok(boot), Ok(number)) if boot == self.boot => now.min(number.saturating_add(1)),
+            // Everything here is newer than what the client has.
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    async fn texts(log: &Log, id: Option<&str>, count: usize) -> Vec<String> {
+        let lines = log.lines_after(id).take(count);
+        lines.map(|line| line.text).collect().await
+    }
+
+    #[tokio::test]
+    async fn a_client_that_comes_back_gets_what_it_has_missed_and_nothing_twice() {
+        let (sender, lines) = watch::channel(vec!["one".to_owned(), "two".to_owned()]);
+        let log = Log::new(lines);
+        let first = format!("{}-0", log.boot);
+        assert_eq!(texts(&log, Some(&first), 1).await, ["two"]);
+
+        let mut new = log.lines_after(None);
+        sender.send_modify(|lines| lines.push("three".to_owned()));
+        assert_eq!(new.next().await.unwrap().text, "three");
+        assert_eq!(texts(&log, Some(&first), 2).await, ["two", "three"]);
+    }
+
+    #[tokio::test]
+    async fn a_client_of_a_process_before_gets_everything() {
+        let (_sender, lines) = watch::channel(vec!["one".to_owned()]);
+        let log = Log::new(lines);
+        for id in ["1-7", "1-x", "x-7"] {
+            assert_eq!(texts(&log, Some(id), 1).await, ["one"]);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A reader of server-sent events that notices when the server is gone.
+
+use std::{io, time::Duration};
+
+use axum::body::Bytes;
+use eventsource_stream::{Event, EventStreamError, Eventsource};
+use futures::Stream;
+use stream_keepalive::KeepaliveExt;
+
+/// Reads the events. Comments are none.
+///
+/// When not a byte has come for `idle`, the last item is an error. Set `idle` to three times the idle time of the
+/// server.
+pub fn events<S>(
+    body: S,
+    idle: Duration,
+) -> impl Stream<Item = Result<Event, EventStreamError<io::Error>>>
+where
+    S: Stream<Item = io::Result<Bytes>>,
+{
+    // Below the parser, which drops comments: above it the timeout would end a quiet stream.
+    body.idle_timeout_with(idle, || Err(io::ErrorKind::TimedOut.into()))
+        .eventsource()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, pin::pin};
+
+    use axum::{
+        Router,
+        response::{Sse, sse},
+        routing::get,
+    };
+    use futures::{StreamExt, TryStreamExt, stream};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::served::body_of;
+
+    const IDLE: Duration = Duration::from_millis(200);
+
+    /// A server that sends two events, with a comment whenever it is idle in the long pause between them.
+    async fn quiet() -> impl Stream<Item = io::Result<Bytes>> {
+        let handler = async || {
+            let events = async_stream::stream! {
+                yield Ok::<_, Infallible>(sse::Event::default().data("1"));
+                sleep(IDLE * 20).await;
+                yield Ok(sse::Event::default().data("2"));
+            };
+            Sse::new(events.keepalive(IDLE, Ok(sse::Event::default().comment(""))))
+        };
+        body_of(Router::new().route("/", get(handler))).await
+    }
+
+    async fn data_of<E: std::fmt::Debug>(
+        events: impl Stream<Item = Result<Event, E>>,
+    ) -> Vec<String> {
+        events
+            .map_ok(|event| event.data)
+            .try_collect()
+            .await
+            .unwrap()
+    }
+
+    // The idle time is real here, and ten of it leave room for a busy machine.
+
+    #[tokio::test]
+    async fn the_reader_stays_with_a_quiet_server_that_sends_comments() {
+        let events = events(quiet().await, 10 * IDLE);
+        assert_eq!(data_of(events).await, ["1", "2"]);
+    }
+
+    #[tokio::test]
+    async fn a_timeout_above_the_parser_ends_that_stream() {
+        let events = quiet().await.eventsource().idle_timeout(10 * IDLE);
+        assert_eq!(data_of(events).await, ["1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_reader_gives_up_a_server_from_which_nothing_comes() {
+        let sent = [&b"data: 1\n\n"[..], b":\n\n"].map(|bytes| Ok(Bytes::from_static(bytes)));
+        let mut events = pin!(events(stream::iter(sent).chain(stream::pending()), IDLE));
+        assert_eq!(events.next().await.unwrap().unwrap().data, "1");
+        let start = Instant::now();
+        let error = events.next().await.unwrap().unwrap_err();
+        assert!(
+            matches!(error, EventStreamError::Transport(error) if error.kind() == io::ErrorKind::TimedOut)
+        );
+        assert_eq!(start.elapsed().as_millis(), IDLE.as_millis());
+        assert!(events.next().await.is_none());
+    }
+}

@@ -1,0 +1,157 @@
+//! The page notices a connection that is dead though nothing has closed it.
+
+mod server;
+
+use std::time::Duration;
+
+use programs::{Browser, Forwarder, Server, within};
+use tokio::{net::TcpListener, time::sleep};
+
+/// A page that is connected through a proxy that may freeze, and has been told the interval of its server.
+struct Page {
+    server: Server,
+    forwarder: Forwarder,
+    browser: Browser,
+}
+
+impl Page {
+    async fn open(keepalive: &str, path: &str) -> Self {
+        let server = server::start(&["--keepalive", keepalive, "--immediate"]).await;
+        let forwarder = Forwarder::start(server.addr).await.unwrap();
+        let url = format!("http://{}/{path}", forwarder.addr);
+        let browser = Browser::open(&url, &[]).await.unwrap();
+        browser.wait_for("state", "connected").await.unwrap();
+        Self {
+            server,
+            forwarder,
+            browser,
+        }
+    }
+
+    async fn lost(&self) -> String {
+        self.browser.text("lost").await.unwrap()
+    }
+
+    async fn expect_it_has_come_back(&mut self) {
+        self.browser.wait_for("lost", "1").await.unwrap();
+        self.browser.wait_for("state", "connected").await.unwrap();
+        // It shows what it has missed, and what comes.
+        self.server.program.type_line("later").await.unwrap();
+        self.browser.wait_for("last", "later").await.unwrap();
+        assert_eq!(self.lost().await, "1");
+    }
+
+    /// Lets the computer sleep for that long: its clock jumps, and no timer has run.
+    async fn sleep(&self, time: Duration) {
+        let script = format!(
+            "const now = Date.now; Date.now = () => now() + {};",
+            time.as_millis()
+        );
+        self.browser.run(&script).await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromium: run scripts/install"]
+async fn the_page_leaves_a_connection_that_freezes_and_misses_nothing() {
+    for path in ["", "?shared"] {
+        let mut page = Page::open("1s", path).await;
+        page.server.program.type_line("before").await.unwrap();
+        page.browser.wait_for("last", "before").await.unwrap();
+        page.forwarder.freeze();
+        page.server.program.type_line("in between").await.unwrap();
+        page.browser.wait_for("last", "in between").await.unwrap();
+        page.expect_it_has_come_back().await;
+        page.browser.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromium: run scripts/install"]
+async fn the_page_leaves_a_connection_that_never_opens() {
+    let args = ["--keepalive", "1s", "--immediate"];
+    let server = server::start(&args).await;
+    let addr = server.addr.to_string();
+    let browser = Browser::open(&format!("http://{addr}/"), &[])
+        .await
+        .unwrap();
+    browser.wait_for("keepalives", "1").await.unwrap();
+    drop(server);
+    browser.wait_for("state", "reconnecting").await.unwrap();
+
+    // What takes the place of the server accepts a connection and never answers.
+    let listener = TcpListener::bind(&addr).await.unwrap();
+    let (hung, _) = within(listener.accept()).await.unwrap();
+    within(hung.readable()).await.unwrap();
+    drop(listener);
+    let _server = server::start(&[&args[..], &["--listen", &addr]].concat()).await;
+    browser.wait_for("state", "connected").await.unwrap();
+    browser.close().await.unwrap();
+    drop(hung);
+}
+
+#[tokio::test]
+#[ignore = "needs chromium: run scripts/install"]
+async fn the_page_stays_with_a_quiet_server_that_is_alive() {
+    let page = Page::open("2s", "").await;
+    // More than four times the limit of the watchdog.
+    sleep(Duration::from_secs(26)).await;
+    assert_eq!(page.lost().await, "0");
+    page.browser.close().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs chromium: run scripts/install"]
+async fn the_page_stays_with_a_server_that_sends_no_keepalives() {
+    let page = Page::open("0s", "").await;
+    page.sleep(Duration::from_secs(3_600)).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(page.lost().await, "0");
+    page.browser.close().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs chromium: run scripts/install"]
+async fn after_three_intervals_of_sleep_the_watchdog_fires_when_timers_run_again() {
+    let mut page = Page::open("1h", "").await;
+    page.forwarder.freeze();
+    page.sleep(Duration::from_secs(3 * 3_600 - 60)).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(page.lost().await, "0", "it fires too early");
+    page.sleep(Duration::from_secs(60)).await;
+    page.expect_it_has_come_back().await;
+    page.browser.close().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs chromium: run scripts/install"]
+async fn a_page_that_becomes_visible_does_not_wait_for_three_intervals() {
+    let shown = r#"document.dispatchEvent(new Event("visibilitychange"))"#;
+    for path in ["", "?shared"] {
+        let mut page = Page::open("1h", path).await;
+        page.browser.run(shown).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(page.lost().await, "0", "a keepalive was not yet due");
+        if path.is_empty() {
+            page.forwarder.freeze();
+            page.sleep(Duration::from_secs(2 * 3_600)).await;
+            page.browser.run(shown).await.unwrap();
+            page.expect_it_has_come_back().await;
+        }
+        page.browser.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromium: run scripts/install"]
+async fn a_page_opens_a_new_connection_when_the_computer_has_a_network_again() {
+    for path in ["", "?shared"] {
+        let mut page = Page::open("1h", path).await;
+        page.forwarder.freeze();
+        sleep(Duration::from_secs(2)).await;
+        let online = r#"dispatchEvent(new Event("online"))"#;
+        page.browser.run(online).await.unwrap();
+        page.expect_it_has_come_back().await;
+        page.browser.close().await.unwrap();
+    }
+}

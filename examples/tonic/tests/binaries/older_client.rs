@@ -1,0 +1,76 @@
+//! A client that was built before the message had its keepalive, or that insists on an event in every message.
+
+use std::time::Duration;
+
+use programs::within;
+use prost::{Message, Oneof};
+use tokio::time::timeout;
+use tonic::{
+    Request, Status, Streaming, client::Grpc, codegen::http::uri::PathAndQuery, transport::Endpoint,
+};
+use tonic_events::proto::{types::Int64List, v1::OperationList};
+use tonic_prost::ProstCodec;
+
+use crate::process::{CLIENT, server, start};
+
+/// The message as it was before field 1 was added.
+#[derive(Clone, PartialEq, Message)]
+struct OlderEvent {
+    #[prost(oneof = "OlderKind", tags = "2, 3, 4")]
+    event: Option<OlderKind>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum OlderKind {
+    #[prost(message, tag = "2")]
+    Created(OperationList),
+    #[prost(message, tag = "3")]
+    Updated(OperationList),
+    #[prost(message, tag = "4")]
+    Deleted(Int64List),
+}
+
+async fn subscribe(addr: &str) -> Streaming<OlderEvent> {
+    let endpoint = Endpoint::from_shared(format!("http://{addr}")).unwrap();
+    let mut client = Grpc::new(within(endpoint.connect()).await.unwrap());
+    client.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/v1.Backrest/GetOperationEvents");
+    let codec = ProstCodec::<(), OlderEvent>::default();
+    let events = within(client.server_streaming(Request::new(()), path, codec)).await;
+    events.unwrap().into_inner()
+}
+
+/// The next event, of a client that takes one of no kind for an error.
+async fn next(events: &mut Streaming<OlderEvent>) -> Result<OlderKind, Status> {
+    let message = within(events.message()).await?.expect("it has ended");
+    let kind = message.event;
+    kind.ok_or_else(|| Status::invalid_argument("an event of no kind"))
+}
+
+#[tokio::test]
+async fn an_older_client_takes_a_keepalive_for_an_event_of_no_kind() {
+    let (_server, addr) = server(&["--keepalive", "200ms"]).await;
+    let status = next(&mut subscribe(&addr).await).await.unwrap_err();
+    assert_eq!(status.message(), "an event of no kind");
+}
+
+#[tokio::test]
+async fn on_request_an_older_client_gets_its_events_and_no_keepalive() {
+    let args = ["--keepalive", "200ms", "--immediate", "--on-request"];
+    let (mut server, addr) = server(&args).await;
+    let mut events = subscribe(&addr).await;
+    // Five times the idle time.
+    let silence = timeout(Duration::from_secs(1), events.message()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    server.type_line("backup finished").await.unwrap();
+    let event = next(&mut events).await.unwrap();
+    assert!(matches!(event, OlderKind::Created(_)), "{event:?}");
+}
+
+#[tokio::test]
+async fn on_request_a_client_that_asks_gets_keepalives() {
+    let args = ["--keepalive", "200ms", "--on-request"];
+    let (_server, addr) = server(&args).await;
+    let mut client = start(CLIENT, &["--connect", &format!("http://{addr}")]);
+    client.stdout.line_with("keepalive").await.unwrap();
+}

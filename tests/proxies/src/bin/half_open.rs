@@ -1,0 +1,59 @@
+//! Runs a silent bidirectional call behind every proxy, and writes the table into docs/proxies.md:
+//! `cargo run -p proxies --bin half_open`
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use cli::Progress;
+use futures::{StreamExt, TryStreamExt, stream};
+use proxies::{
+    half_open::{LIMITS, Sender, run},
+    outcome::Outcome,
+    scenario::{PAGE, TIMEOUT},
+};
+
+/// Runs a bidirectional call that falls silent through every proxy, with keepalives from either side, and
+/// writes what becomes of it into docs/proxies.md.
+#[derive(Parser)]
+struct Args {
+    /// How many calls to run at a time
+    #[arg(long, default_value_t = 8)]
+    at_once: usize,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    cli::exit_code(write_table(cli::parse()).await)
+}
+
+async fn write_table(args: Args) -> Result<()> {
+    let runs = LIMITS
+        .iter()
+        .flat_map(|limits| Sender::ALL.map(|sender| (limits, sender)));
+    let share = 4 * TIMEOUT / args.at_once as u32;
+    let progress = Progress::new(share * (LIMITS.len() * Sender::ALL.len()) as u32);
+    let outcomes: Vec<Outcome> = stream::iter(runs)
+        .map(async |(limits, sender)| {
+            progress.begin(limits.description);
+            let outcome = run(limits, sender).await;
+            progress.advance(share);
+            outcome.with_context(|| format!("{}, {sender:?}", limits.description))
+        })
+        .buffered(args.at_once)
+        .try_collect()
+        .await?;
+    drop(progress);
+
+    let mut table = "| limit | no keepalive | the server's | the client's | both |\n".to_owned();
+    table += "|---|---|---|---|---|\n";
+    for (limits, outcomes) in LIMITS.iter().zip(outcomes.chunks(Sender::ALL.len())) {
+        let cells: String = outcomes
+            .iter()
+            .map(|outcome| format!(" {outcome} |"))
+            .collect();
+        table += &format!("| {} |{cells}\n", limits.description);
+    }
+    print!("{table}");
+    cli::fill(PAGE, "half-open calls", &table)
+}

@@ -1,0 +1,327 @@
+//! Lines and server-sent events that are compressed on the way: when each keepalive reaches the client.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    io::Write,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::HeaderValue,
+    response::IntoResponse,
+    routing::get,
+};
+use flate2::write::GzDecoder;
+use futures::stream;
+use programs::PATIENCE;
+use stream_keepalive::KeepaliveExt;
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+use tower_http::compression::CompressionLayer;
+
+use crate::{
+    nginx::{self, CONNECTIONS, Front, NGINX},
+    proxy::{Proxy, RunningProxy},
+};
+
+const IDLE: Duration = Duration::from_millis(250);
+/// How many keepalives fill the silence.
+const KEEPALIVES: usize = 8;
+
+/// What a response is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    Lines,
+    Events,
+}
+
+impl Content {
+    pub const ALL: [Self; 2] = [Self::Lines, Self::Events];
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Lines => "application/x-ndjson",
+            Self::Events => "text/event-stream",
+        }
+    }
+
+    fn keepalive(self) -> &'static str {
+        match self {
+            Self::Lines => "\n",
+            Self::Events => ":\n\n",
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::Lines => "{}\n",
+            Self::Events => "data: {}\n\n",
+        }
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lines => "lines",
+            Self::Events => "events",
+        })
+    }
+}
+
+/// What compresses.
+pub struct Compressor {
+    pub name: &'static str,
+    pub description: &'static str,
+    pub proxy: Option<&'static Proxy>,
+    layer: Option<fn() -> CompressionLayer>,
+    /// What nginx is told, if it is there.
+    nginx: Option<&'static str>,
+    /// The server sends `x-accel-buffering: no`.
+    asks_for_no_buffer: bool,
+    /// What is compressed.
+    pub compresses: &'static [Content],
+    /// Keepalives arrive at the end only.
+    pub holds_back: bool,
+}
+
+const GZIP: &str = "gzip on; gzip_min_length 0; gzip_types application/x-ndjson text/event-stream;";
+
+const NOTHING: Compressor = Compressor {
+    name: "nothing",
+    description: "nothing",
+    proxy: None,
+    layer: None,
+    nginx: None,
+    asks_for_no_buffer: false,
+    compresses: &[],
+    holds_back: false,
+};
+
+const NGINX_GZIP: Compressor = Compressor {
+    proxy: Some(&NGINX),
+    compresses: &Content::ALL,
+    ..NOTHING
+};
+
+pub static COMPRESSORS: [Compressor; 5] = [
+    NOTHING,
+    Compressor {
+        name: "the_layer",
+        description: "`CompressionLayer` of tower-http",
+        layer: Some(CompressionLayer::new),
+        compresses: &[Content::Lines],
+        ..NOTHING
+    },
+    Compressor {
+        name: "nginx_with_its_buffer_on",
+        description: "nginx `gzip`, buffering on",
+        nginx: Some("proxy_buffering on;"),
+        holds_back: true,
+        ..NGINX_GZIP
+    },
+    Compressor {
+        name: "nginx_with_its_buffer_off",
+        description: "nginx `gzip`, `proxy_buffering off`",
+        nginx: Some("proxy_buffering off;"),
+        ..NGINX_GZIP
+    },
+    Compressor {
+        name: "nginx_asked_for_no_buffer",
+        description: "nginx `gzip`, `x-accel-buffering: no`",
+        nginx: Some("proxy_buffering on;"),
+        asks_for_no_buffer: true,
+        ..NGINX_GZIP
+    },
+];
+
+/// How the keepalives of one response arrived.
+#[derive(Clone, Debug)]
+pub struct Arrivals {
+    pub compressed: bool,
+    /// How long each was on its way.
+    delays: Vec<Duration>,
+    /// How many arrived while the response was still silent.
+    pub in_time: usize,
+}
+
+impl Arrivals {
+    fn all_in_time(&self) -> bool {
+        self.in_time == self.delays.len()
+    }
+}
+
+impl fmt::Display for Arrivals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.compressed { "gzip, " } else { "plain, " })?;
+        let longest = self.delays.iter().max().copied().unwrap_or_default();
+        match self.in_time {
+            0 => f.write_str("**none before the end**"),
+            _ if self.all_in_time() => write!(f, "each within {} ms", longest.as_millis() + 1),
+            in_time => write!(f, "{in_time} of {} before the end", self.delays.len()),
+        }
+    }
+}
+
+/// When what was sent.
+#[derive(Clone, Default)]
+struct Sent(Arc<Mutex<Vec<Instant>>>);
+
+impl Sent {
+    fn note(&self) {
+        self.times().push(Instant::now());
+    }
+
+    fn times(&self) -> std::sync::MutexGuard<'_, Vec<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets a response be silent but for its keepalives, and end with a message. Returns how they arrived.
+pub async fn run(
+    compressor: &Compressor,
+    content: Content,
+    no_transform: bool,
+) -> Result<Arrivals> {
+    let sent = Sent::default();
+    let (server, _tasks) = serve(compressor, content, no_transform, sent.clone()).await?;
+    let proxy = match compressor.nginx {
+        Some(more) => Some(start_nginx(server, more).await?),
+        None => None,
+    };
+    let addr = proxy.as_ref().map_or(server, |proxy| proxy.addr);
+
+    let client = reqwest::Client::builder().no_proxy().no_gzip().build()?;
+    let request = client.get(format!("http://{addr}"));
+    let request = request.header("accept-encoding", "gzip").send();
+    let mut response = timeout(PATIENCE, request).await??.error_for_status()?;
+    let compressed = match response.headers().get("content-encoding") {
+        None => false,
+        Some(encoding) if encoding == "gzip" => true,
+        Some(encoding) => bail!("another encoding: {encoding:?}"),
+    };
+    let mut arrived = Vec::new();
+    let mut text = Text::new(compressed);
+    while let Some(bytes) = timeout(PATIENCE, response.chunk()).await?? {
+        text.add(&bytes)?;
+        let count = text.get().matches(content.keepalive()).count();
+        arrived.resize(count, Instant::now());
+    }
+
+    let text = text.get();
+    let mut sent = sent.times().clone();
+    let end = sent.pop().context("no end")?;
+    // The message of lines ends as a keepalive does, and arrives last.
+    arrived.truncate(sent.len());
+    ensure!(text.ends_with(content.message()), "another end: {text:?}");
+    ensure!(
+        sent.len() > KEEPALIVES / 2,
+        "few keepalives: {}",
+        sent.len()
+    );
+    ensure!(arrived.len() == sent.len(), "keepalives are lost: {text:?}");
+    let delays = arrived.iter().zip(&sent);
+    Ok(Arrivals {
+        compressed,
+        delays: delays.map(|(arrived, sent)| *arrived - *sent).collect(),
+        in_time: arrived.iter().filter(|arrived| **arrived < end).count(),
+    })
+}
+
+/// Serves one silent response. The server ends with the set of its tasks.
+async fn serve(
+    compressor: &Compressor,
+    content: Content,
+    no_transform: bool,
+    sent: Sent,
+) -> Result<(SocketAddr, JoinSet<()>)> {
+    let asks_for_no_buffer = compressor.asks_for_no_buffer;
+    let handler = async move || {
+        let noted = sent.clone();
+        let message = stream::once(async move {
+            sleep(IDLE * KEEPALIVES as u32 + IDLE / 2).await;
+            sent.note();
+            Ok::<_, Infallible>(Bytes::from_static(content.message().as_bytes()))
+        });
+        let body = message.keepalive_with(IDLE, move || {
+            noted.note();
+            Ok(Bytes::from_static(content.keepalive().as_bytes()))
+        });
+        let cache_control = if no_transform {
+            "no-cache, no-transform"
+        } else {
+            "no-cache"
+        };
+        let headers = [
+            ("content-type", content.content_type()),
+            ("cache-control", cache_control),
+        ];
+        let mut response = (headers, Body::from_stream(body)).into_response();
+        if asks_for_no_buffer {
+            let no = HeaderValue::from_static("no");
+            response.headers_mut().insert("x-accel-buffering", no);
+        }
+        response
+    };
+    let app = Router::new().route("/", get(handler));
+    let app = match compressor.layer {
+        Some(layer) => app.layer(layer()),
+        None => app,
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let addr = listener.local_addr()?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async {
+        // It ends with its task.
+        _ = axum::serve(listener, app).await;
+    });
+    Ok((addr, tasks))
+}
+
+async fn start_nginx(server: SocketAddr, more: &str) -> Result<RunningProxy> {
+    let location = format!("proxy_pass http://{server}; proxy_http_version 1.1; {GZIP} {more}");
+    nginx::start(Front::Http1, CONNECTIONS, &location).await
+}
+
+/// The text of a response, as far as it has come.
+enum Text {
+    Plain(Vec<u8>),
+    Gzip(Box<GzDecoder<Vec<u8>>>),
+}
+
+impl Text {
+    fn new(compressed: bool) -> Self {
+        if compressed {
+            Self::Gzip(Box::new(GzDecoder::new(Vec::new())))
+        } else {
+            Self::Plain(Vec::new())
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Plain(text) => text.extend_from_slice(bytes),
+            Self::Gzip(decoder) => {
+                decoder.write_all(bytes)?;
+                decoder.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(match self {
+            Self::Plain(text) => text,
+            Self::Gzip(decoder) => decoder.get_ref(),
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! nginx after a reload: an old worker stays for as long as its streams, unless it has a limit.
+
+// Workers are looked up where Linux lists them.
+#![cfg(target_os = "linux")]
+
+use std::{fs, net::SocketAddr, time::Duration};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use programs::{Server, within};
+use proxies::{client, example, nginx::NGINX, proxy::RunningProxy};
+use tokio::time::sleep;
+use tonic::Streaming;
+use tonic_events::proto::v1::OperationEvent;
+
+/// nginx as it usually runs: a master, and workers that it starts.
+struct Master(RunningProxy);
+
+impl Master {
+    async fn start(server: SocketAddr, more: &'static str) -> Self {
+        let config = move |addr: SocketAddr, _: &std::path::Path| {
+            format!(
+                "
+worker_processes 1;
+daemon off;
+pid pid;
+{more}
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path client_body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {{
+        listen {addr} http2;
+        location / {{ grpc_pass grpc://{server}; }}
+    }}
+}}
+"
+            )
+        };
+        Self(NGINX.start(Box::new(config)).await.unwrap())
+    }
+
+    /// The workers that run; none if it has ended itself.
+    fn workers(&self) -> Vec<u32> {
+        let id = self.0.program.id().unwrap_or_default();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let children = children.unwrap_or_default();
+        let children = children.split_whitespace().map(str::parse);
+        children.map_while(Result::ok).collect()
+    }
+
+    /// Reloads, and returns the old worker once there is a new one too.
+    async fn reload(&self) -> u32 {
+        let old = self.workers();
+        assert_eq!(old.len(), 1, "{old:?}");
+        self.0.program.send(Signal::SIGHUP).unwrap();
+        within(async {
+            while self.workers().iter().all(|worker| old.contains(worker)) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        old[0]
+    }
+
+    async fn gone(&self, worker: u32) {
+        within(async {
+            while self.workers().contains(&worker) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for Master {
+    /// A master that is killed leaves its workers behind.
+    fn drop(&mut self) {
+        let workers = self.workers();
+        _ = self.0.program.send(Signal::SIGKILL);
+        for worker in workers {
+            _ = kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL);
+        }
+    }
+}
+
+async fn streaming(more: &'static str) -> (Server, Master, Streaming<OperationEvent>) {
+    let server = example::server(&["--keepalive", "100ms"]).await.unwrap();
+    let master = Master::start(server.addr, more).await;
+    let mut events = client::grpc(master.0.addr).await.unwrap();
+    within(events.message())
+        .await
+        .unwrap()
+        .expect("no keepalive");
+    (server, master, events)
+}
+
+#[tokio::test]
+#[ignore = "needs nginx: run scripts/install"]
+async fn an_old_worker_stays_until_its_last_stream_has_ended() {
+    let (_server, master, mut events) = streaming("").await;
+    let old = master.reload().await;
+    // These take two seconds.
+    for _ in 0..20 {
+        within(events.message())
+            .await
+            .unwrap()
+            .expect("no keepalive");
+    }
+    assert!(master.workers().contains(&old));
+    drop(events);
+    master.gone(old).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nginx: run scripts/install"]
+async fn a_limit_on_the_shutdown_of_a_worker_cuts_its_streams() {
+    let (_server, master, mut events) = streaming("worker_shutdown_timeout 1s;").await;
+    let old = master.reload().await;
+    within(async { while let Ok(Some(_)) = events.message().await {} }).await;
+    master.gone(old).await;
+}

@@ -1,0 +1,66 @@
+//! What tonic's own limit on the age of a connection does to a call that is kept alive: it cuts the call, or lets it
+//! live on. It never ends the call with a last word.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{net::TcpListener, time::timeout};
+use tonic::{
+    Code, Status,
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_health::{
+    pb::HealthCheckRequest,
+    server::{HealthReporter, health_reporter},
+};
+
+use crate::{
+    support::{IDLE, layer},
+    tonic_server::connect,
+};
+
+const AGE: Duration = IDLE.saturating_mul(4);
+const GRACE: Duration = IDLE.saturating_mul(10);
+/// Far more messages than fit into the age and the grace.
+const MANY: usize = 60;
+
+async fn serve(server: Server) -> (SocketAddr, HealthReporter) {
+    let (reporter, health) = health_reporter();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let mut server = server.layer(layer().grpc(|_| true));
+    let server = server.add_service(health).serve_with_incoming(incoming);
+    tokio::spawn(server);
+    (address, reporter)
+}
+
+/// Reads a call until it ends, or has outlived the limit by far.
+async fn follow(server: Server) -> Result<usize, Status> {
+    let (server, _reporter) = serve(server).await;
+    let mut client = connect(server).await;
+    let call = client.watch(HealthCheckRequest::default()).await;
+    let mut statuses = call.unwrap().into_inner();
+    for _ in 0..MANY {
+        let status = timeout(Duration::from_secs(60), statuses.message());
+        let status = status.await.expect("nothing comes")?;
+        assert!(status.is_some(), "it has ended cleanly");
+    }
+    Ok(MANY)
+}
+
+#[tokio::test]
+async fn the_age_of_a_connection_does_not_end_a_call_with_a_last_word() {
+    // tonic 0.14.5 cuts the connection, since its task panics. One that works lets the call live on.
+    if let Err(status) = follow(Server::builder().max_connection_age(AGE)).await {
+        assert_eq!(status.code(), Code::Unknown, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn the_grace_after_it_cuts_the_call() {
+    let server = Server::builder()
+        .max_connection_age(AGE)
+        .max_connection_age_grace(GRACE);
+    let status = follow(server).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unknown, "{status}");
+}
