@@ -37,6 +37,7 @@ use crate::{
     caddy::CADDY,
     envoy::ENVOY,
     haproxy::{HAPROXY, HOUR, Version, with_timeouts},
+    nghttpx::NGHTTPX,
     nginx::{NGINX, grpc_pass},
     outcome::Outcome,
     proxy::Proxy,
@@ -72,7 +73,7 @@ pub struct Limits {
     pub lives: [bool; 4],
 }
 
-pub static LIMITS: [Limits; 10] = [
+pub static LIMITS: [Limits; 11] = [
     Limits {
         name: "no_proxy",
         description: "none",
@@ -142,6 +143,13 @@ pub static LIMITS: [Limits; 10] = [
         proxy: Some(&APACHE),
         start: APACHE.scenarios[0].start,
         lives: [true; 4],
+    },
+    Limits {
+        name: "nghttpx",
+        description: "nghttpx h2c, `backend-read-timeout`",
+        proxy: Some(&NGHTTPX),
+        start: NGHTTPX.scenarios[0].start,
+        lives: [false, true, true, true],
     },
 ];
 
