@@ -1,12 +1,12 @@
 #![doc = include_str!("../../../docs/recipes.md")]
 
 pub mod blocking;
+pub mod grpc;
 pub mod lagged;
 pub mod late;
 pub mod lifetime;
 #[doc = include_str!("../../../docs/migrating.md")]
 pub mod migrating {}
-pub mod grpc;
 pub mod ndjson;
 pub mod relay;
 pub mod resume;
@@ -27,6 +27,7 @@ mod tests {
             "cli/src/watchdog.js",
             "sse/src/page/events.js",
             "sse/src/page/index.html",
+            "sse/src/page/shared.js",
         ];
         let files = files.map(|file| fs::read_to_string(format!("{folder}/{file}")).unwrap());
         let page = include_str!("../../../docs/recipes.md");

@@ -170,10 +170,11 @@ mod tests {
         })
     }
 
-    /// Twice the idle time, so that keepalives come while it holds events back.
-    async fn prepare(event: (u64, String)) -> (u64, String) {
-        sleep(2 * IDLE).await;
-        event
+    /// Up to three idle times, so that keepalives come while it holds events back.
+    async fn prepare((number, text): (u64, String)) -> (u64, String) {
+        // Later events are done earlier.
+        sleep(IDLE * (3 - number % 3) as u32).await;
+        (number, text)
     }
 
     /// The keepalive promises what the slow stage still holds.
