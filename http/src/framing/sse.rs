@@ -95,15 +95,10 @@ impl Parse for Parser {
     #[inline]
     fn read(&mut self, bytes: &[u8]) {
         // An LF always ends a line. If the next line is not a comment, its first byte says whether
-        // it is inside an event. So only the bytes after the last such LF have to be read.
+        // it is inside an event. So the bytes before the last such LF do not have to be read.
         let is_no_comment = |lf: &usize| bytes.get(lf + 1).is_some_and(|&next| next != b':');
-        match memrchr_iter(b'\n', bytes).find(is_no_comment) {
-            Some(lf) => {
-                self.end_line(b'\n');
-                self.read_lines(&bytes[lf + 1..]);
-            }
-            None => self.read_lines(bytes),
-        }
+        let from = memrchr_iter(b'\n', bytes).find(is_no_comment);
+        self.read_lines(&bytes[from.unwrap_or(0)..]);
     }
 
     /// The client reads a byte-order mark after a keepalive as part of a line.
