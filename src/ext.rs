@@ -67,6 +67,8 @@ pub trait KeepaliveExt: Stream {
     /// `fill` is a closure or function that returns an item, or a type of your own that implements
     /// [`Fill`]. It runs once for each keepalive, when the keepalive is yielded.
     ///
+    /// In a stream of bytes, a keepalive must not be empty: HTTP servers do not send an empty chunk.
+    ///
     /// # Example
     ///
     /// The items of this byte stream are not `Clone`, because `io::Error` is not:
@@ -128,7 +130,9 @@ pub trait KeepaliveExt: Stream {
 
     /// Ends the stream with one last item once it has been idle for `idle`.
     ///
-    /// `last` makes that item, for example an error. It does not run if the inner stream ends by itself.
+    /// `last` makes that item, for example an error. It does not run if the inner stream ends by itself. If
+    /// you cannot make an error of the stream's type, such as a `reqwest::Error`, convert the errors of the
+    /// stream first: `body.map_err(io::Error::other)`.
     ///
     /// # Example
     ///

@@ -56,6 +56,10 @@
 /// ```
 #[doc(alias = "heartbeat")]
 #[doc(alias = "ping")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not make items of type `{Item}`",
+    note = "a filler is a closure or function that returns an item of the stream, or a type that implements `Fill`"
+)]
 pub trait Fill<Item> {
     /// Makes the next keepalive.
     ///

@@ -91,7 +91,7 @@ impl KeepaliveLayer {
     ///
     /// ```
     /// # use {std::time::Duration, stream_keepalive_http::KeepaliveLayer};
-    /// let layer = KeepaliveLayer::new(Duration::from_secs(20)).sse("event: keepalive\ndata:\n\n");
+    /// let layer = KeepaliveLayer::new(Duration::from_secs(20)).sse("event: keepalive\ndata: {}\n\n");
     /// ```
     #[track_caller]
     pub fn sse(self, keepalive: impl Into<Bytes>) -> Self {
@@ -123,7 +123,8 @@ impl KeepaliveLayer {
     ///
     /// An empty message is the default value of every protobuf message. The client gets it as one more
     /// item of the call. Only accept streaming calls whose clients expect such an item, because a unary
-    /// call must have exactly one message.
+    /// call must have exactly one message. If the default value means something, as `UNKNOWN` does in
+    /// `grpc.health.v1`, wrap the stream of messages with `stream-keepalive` instead.
     ///
     /// The path is that of the request, such as `"/events.v1.Events/Watch"`. `accept` is called only for
     /// requests with the content type `application/grpc` or `application/grpc+proto`.

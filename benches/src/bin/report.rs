@@ -153,16 +153,15 @@ fn lateness_table(runs: &[Value]) -> String {
 
 fn burst_table(runs: &[Value]) -> String {
     let mut table = String::from(
-        "| streams | interval | keepalives in the fullest 100 ms | p99.9 ms late |\n|---:|---|---:|---:|\n",
+        "| streams | interval | keepalives in the fullest 100 ms |\n|---:|---|---:|\n",
     );
     for run in runs {
         for row in found(run, "burst") {
             table += &format!(
-                "| {} | {} | {} | {:.2} |\n",
+                "| {} | {} | {} |\n",
                 run["streams"],
                 text(&row["contender"]),
-                row["figures"]["peak"],
-                number(&row["figures"]["p999"])
+                row["figures"]["peak"]
             );
         }
     }

@@ -50,7 +50,7 @@ impl Sse {
 
     /// Creates a filler that inserts `keepalive`, which must be one or more whole events or comments.
     ///
-    /// The scripts of a page see an event that has data, such as `"event: keepalive\ndata:\n\n"`. They can
+    /// The scripts of a page see an event that has data, such as `"event: keepalive\ndata: {}\n\n"`. They can
     /// use it to tell that the connection is alive.
     ///
     /// # Panics
