@@ -8,6 +8,8 @@ pub mod lifetime;
 #[doc = include_str!("../../../docs/migrating.md")]
 pub mod migrating {}
 pub mod ndjson;
+#[cfg(test)]
+mod published;
 pub mod relay;
 pub mod resume;
 #[cfg(test)]

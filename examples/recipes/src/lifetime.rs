@@ -40,11 +40,11 @@ mod tests {
 
     use proptest::{prelude::*, sample::select};
     use tokio::{
-        sync::watch,
         time::{Instant, timeout},
     };
 
     use super::*;
+    use crate::published::{paused, publish};
     use crate::resume::{self, Message};
 
     const IDLE: Duration = Duration::from_millis(10);
@@ -87,21 +87,9 @@ mod tests {
         fn a_client_that_comes_back_a_hundred_times_misses_nothing_and_sees_nothing_twice(
             gaps in prop::collection::vec(select(vec![0_u64, 1, 5, 30]), 1000),
         ) {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .start_paused(true)
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let (sender, log) = watch::channel(Vec::new());
+            paused().block_on(async {
                 let events = gaps.len();
-                tokio::spawn(async move {
-                    for (number, gap) in gaps.into_iter().enumerate() {
-                        sleep(Duration::from_millis(gap)).await;
-                        sender.send_modify(|log| log.push(number.to_string()));
-                    }
-                    sender.closed().await;
-                });
+                let log = publish(gaps);
 
                 let wanted = |text: &str| text.ends_with('7');
                 let (mut got, mut next, mut lives) = (Vec::new(), 0, 0);

@@ -117,6 +117,7 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     use super::*;
+    use crate::published::{paused, publish};
 
     const IDLE: Duration = Duration::from_millis(10);
     const CUTS: usize = 100;
@@ -134,21 +135,9 @@ mod tests {
     where
         S: Stream<Item = Message>,
     {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let (sender, log) = watch::channel(Vec::new());
+        paused().block_on(async {
             let events = gaps.len();
-            tokio::spawn(async move {
-                for (number, gap) in gaps.into_iter().enumerate() {
-                    sleep(Duration::from_millis(gap)).await;
-                    sender.send_modify(|log| log.push(number.to_string()));
-                }
-                sender.closed().await;
-            });
+            let log = publish(gaps);
 
             let wanted = |text: &str| text.ends_with('7');
             let (mut got, mut next) = (Vec::new(), 0);

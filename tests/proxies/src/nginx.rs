@@ -91,17 +91,28 @@ pub async fn start(front: Front, connections: usize, location: &str) -> Result<R
 ///
 /// `connections` bounds what it has open, to clients and to the server together.
 pub fn config(front: Front, connections: usize, location: &str) -> Config {
+    // One plain process, so that killing it leaves nothing behind.
+    config_of("master_process off;", front, connections, location)
+}
+
+/// The same, with those directives for its processes.
+pub fn config_of(
+    processes: &'static str,
+    front: Front,
+    connections: usize,
+    location: &str,
+) -> Config {
     let protocol = match front {
         Front::Http1 => "",
         Front::Http2 => " http2",
     };
     let location = location.to_owned();
-    // One plain process, so that killing it leaves nothing behind, and all its files in its folder.
+    // All its files are in its folder.
     Box::new(move |addr, _| {
         format!(
             "
 worker_processes 1;
-master_process off;
+{processes}
 daemon off;
 pid pid;
 events {{ worker_connections {connections}; }}

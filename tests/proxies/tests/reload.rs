@@ -20,30 +20,9 @@ struct Master(RunningProxy);
 
 impl Master {
     async fn start(server: SocketAddr, more: &'static str) -> Self {
-        let config = move |addr: SocketAddr, _: &std::path::Path| {
-            format!(
-                "
-worker_processes 1;
-daemon off;
-pid pid;
-{more}
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    client_body_temp_path client_body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {{
-        listen {addr} http2;
-        location / {{ grpc_pass grpc://{server}; }}
-    }}
-}}
-"
-            )
-        };
-        Self(NGINX.start(Box::new(config)).await.unwrap())
+        let location = format!("grpc_pass grpc://{server};");
+        let config = nginx::config_of(more, Front::Http2, CONNECTIONS, &location);
+        Self(NGINX.start(config).await.unwrap())
     }
 
     /// The workers that run; none if it has ended itself.
