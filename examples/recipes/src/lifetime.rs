@@ -39,9 +39,7 @@ mod tests {
     use std::{collections::BTreeSet, pin::pin};
 
     use proptest::{prelude::*, sample::select};
-    use tokio::{
-        time::{Instant, timeout},
-    };
+    use tokio::time::{Instant, timeout};
 
     use super::*;
     use crate::published::{paused, publish};

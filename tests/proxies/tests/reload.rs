@@ -10,7 +10,11 @@ use nix::{
     unistd::Pid,
 };
 use programs::{Server, within};
-use proxies::{client, example, nginx::NGINX, proxy::RunningProxy};
+use proxies::{
+    client, example,
+    nginx::{self, CONNECTIONS, Front, NGINX},
+    proxy::RunningProxy,
+};
 use tokio::time::sleep;
 use tonic::Streaming;
 use tonic_events::proto::v1::OperationEvent;
