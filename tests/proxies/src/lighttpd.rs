@@ -44,7 +44,7 @@ pub static LIGHTTPD: Proxy = Proxy {
         },
         Scenario {
             name: "lighttpd_as_it_comes",
-            description: "lighttpd as it comes: buffering on",
+            description: "lighttpd with its defaults: buffering on",
             protocol: Protocol::Sse,
             timeout: TIMEOUT,
             start: |server, timeout| {

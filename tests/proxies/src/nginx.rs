@@ -48,7 +48,7 @@ pub static NGINX: Proxy = Proxy {
         },
         Scenario {
             name: "nginx_as_it_comes",
-            description: "nginx `proxy_pass` as it comes: HTTP/1.0, buffering on",
+            description: "nginx `proxy_pass` with its defaults: HTTP/1.0, buffering on",
             protocol: Protocol::GrpcWeb,
             timeout: TIMEOUT,
             start: |server, timeout| {
