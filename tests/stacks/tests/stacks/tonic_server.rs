@@ -1,6 +1,11 @@
-use std::{net::SocketAddr, process::Stdio};
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
 
 use futures::TryStreamExt;
+use http::{HeaderMap, HeaderValue, Response};
 use stream_keepalive_http::KeepaliveLayer;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -22,6 +27,8 @@ use tonic_health::{
     server::{HealthReporter, health_reporter},
 };
 
+use tower::util::MapResponseLayer;
+
 use crate::support::{IDLE, layer};
 
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -30,8 +37,26 @@ fn filling() -> KeepaliveLayer {
     layer().grpc(|path| path == WATCH)
 }
 
-/// The health service, whose stream is idle until a status changes.
 async fn serve(layer: Option<KeepaliveLayer>) -> (SocketAddr, HealthReporter) {
+    let (address, reporter, _) = serve_and_record(layer).await;
+    (address, reporter)
+}
+
+/// The message encodings of the responses so far.
+type Encodings = Arc<Mutex<Vec<Option<HeaderValue>>>>;
+
+/// The health service, whose stream is idle until a status changes.
+async fn serve_and_record(
+    layer: Option<KeepaliveLayer>,
+) -> (SocketAddr, HealthReporter, Encodings) {
+    let encodings = Encodings::default();
+    let record = {
+        let encodings = encodings.clone();
+        move |headers: &HeaderMap| {
+            let encoding = headers.get("grpc-encoding").cloned();
+            encodings.lock().unwrap().push(encoding);
+        }
+    };
     let (reporter, health) = health_reporter();
     let health = health
         .accept_compressed(CompressionEncoding::Gzip)
@@ -42,8 +67,15 @@ async fn serve(layer: Option<KeepaliveLayer>) -> (SocketAddr, HealthReporter) {
     tokio::spawn(async {
         let server = match layer {
             Some(layer) => {
-                let server = Server::builder().layer(layer).add_service(health);
-                server.serve_with_incoming(incoming).await
+                let recorded = MapResponseLayer::new(move |response: Response<_>| {
+                    record(response.headers());
+                    response
+                });
+                let mut server = Server::builder().layer(recorded).layer(layer);
+                server
+                    .add_service(health)
+                    .serve_with_incoming(incoming)
+                    .await
             }
             None => {
                 Server::builder()
@@ -54,7 +86,7 @@ async fn serve(layer: Option<KeepaliveLayer>) -> (SocketAddr, HealthReporter) {
         };
         server.unwrap();
     });
-    (address, reporter)
+    (address, reporter, encodings)
 }
 
 pub async fn connect(server: SocketAddr) -> HealthClient<Channel> {
@@ -165,7 +197,7 @@ async fn a_call_that_ends_after_keepalives_ends_with_its_own_status() {
 #[tokio::test]
 #[ignore = "needs grpcio: run scripts/install"]
 async fn the_python_client_reads_empty_messages() {
-    let (server, reporter) = serve(Some(filling())).await;
+    let (server, reporter, encodings) = serve_and_record(Some(filling())).await;
     let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
     let mut client = Command::new(python)
         .args([
@@ -181,6 +213,9 @@ async fn the_python_client_reads_empty_messages() {
 
     // Field 1 of the message is the status: 1 is SERVING, 2 is NOT_SERVING.
     assert_eq!(next().await, "0801");
+    // It asks for gzip by itself.
+    let encodings = encodings.lock().unwrap().clone();
+    assert_eq!(encodings, [Some(HeaderValue::from_static("gzip"))]);
     for _ in 0..5 {
         assert_eq!(next().await, "");
     }
