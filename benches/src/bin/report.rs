@@ -414,8 +414,8 @@ where
         } else {
             format!("{value:.0}")
         };
-        let beside = small.pos(Pos::new(HPos::Left, VPos::Center));
-        area.draw(&Text::new(shown, relative(area, (x + 6, y)), beside))?;
+        let right_of_bar = small.pos(Pos::new(HPos::Left, VPos::Center));
+        area.draw(&Text::new(shown, relative(area, (x + 6, y)), right_of_bar))?;
     }
     Ok(())
 }

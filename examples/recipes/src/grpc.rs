@@ -18,7 +18,7 @@ where
     messages
         // Below the filter, which drops the keepalives: above it the timeout would end a quiet stream.
         .idle_timeout_with(idle, || {
-            Err(Status::deadline_exceeded("the server is silent"))
+            Err(Status::deadline_exceeded("nothing came from the server"))
         })
         .try_filter(|message| ready(!matches!(message.event, Some(Event::KeepAlive(_)))))
 }

@@ -9,7 +9,7 @@ use futures::{Stream, TryFutureExt, future::Either};
 use stream_keepalive::KeepaliveExt;
 use tokio::time::timeout;
 
-/// Begins at once, and keeps alive the wait for the stream as well as the stream.
+/// Begins immediately, and keeps the response alive while the stream is opened and afterwards.
 ///
 /// If `opening` fails, the error is an item: the response has begun.
 pub fn open<F, S, T, E>(

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 /// Ends the stream after `lifetime`, give or take a tenth, with `last`.
 ///
 /// The tenth keeps clients that have come together from coming back together, as all of them do when a server has
-/// started anew.
+/// started again.
 pub fn bounded<S: Stream>(
     messages: S,
     lifetime: Duration,

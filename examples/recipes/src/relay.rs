@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(all.len(), 3);
         for place in 1..ANSWER.len() {
             let relayed: Vec<_> = tokens(stalling(&[place]), IDLE, GIVE_UP).collect().await;
-            // Also the wait for the first token is filled: one at once, and six in the stall.
+            // One keepalive comes immediately, before the first token, and six during the stall.
             let keepalives = relayed
                 .iter()
                 .take_while(|bytes| bytes.as_ref().unwrap() == COMMENT);

@@ -1,4 +1,4 @@
-//! The page in a real browser, behind a real nginx that cuts off what is silent for two seconds.
+//! The page in a real browser, behind a real nginx that closes a connection that is idle for two seconds.
 
 mod server;
 

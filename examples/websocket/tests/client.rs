@@ -84,7 +84,7 @@ async fn a_keepalive_is_a_message_that_tells_the_interval() {
         let message = message.unwrap();
         message.is_text().then(|| message.into_text().unwrap())
     }));
-    // At once, and then whenever the feed is idle.
+    // Immediately, and then whenever the feed is idle.
     for _ in 0..3 {
         let text = within(texts.next()).await.unwrap();
         assert_eq!(text.as_str(), r#"{"keepalive":500}"#);

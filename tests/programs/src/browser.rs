@@ -24,7 +24,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts it with these arguments beside its own, and opens the page.
+    /// Starts Chromium, with these arguments in addition to its usual ones, and opens the page.
     pub async fn open(url: &str, args: &[&str]) -> Result<Self> {
         let addr = free_addr()?;
         let mut command = quiet("chromedriver");

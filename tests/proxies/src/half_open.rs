@@ -1,4 +1,4 @@
-//! A bidirectional call that falls silent in both directions, behind each proxy.
+//! A bidirectional call that goes idle in both directions, behind each proxy.
 //!
 //! A proxy may count the silence of either side. So it matters who sends keepalives.
 

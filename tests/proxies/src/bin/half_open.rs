@@ -13,7 +13,7 @@ use proxies::{
     scenario::{PAGE, TIMEOUT},
 };
 
-/// Runs a bidirectional call that falls silent through every proxy, with keepalives from either side, and
+/// Runs a bidirectional call that goes idle through every proxy, with keepalives from either side, and
 /// writes what becomes of it into docs/proxies.md.
 #[derive(Parser)]
 struct Args {
