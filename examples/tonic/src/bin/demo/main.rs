@@ -47,7 +47,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
-    println!("Two subscribers, each behind a proxy that closes a connection that is idle for 2 seconds.");
+    println!(
+        "Two subscribers, each behind a proxy that closes a connection that is idle for 2 seconds."
+    );
     println!("Nothing happens for 7 seconds; then there is one event.\n");
     println!("{}", Timeline::heading(args.keepalive.idle));
 
