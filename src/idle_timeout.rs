@@ -16,15 +16,16 @@ pin_project! {
     /// Create it with [`idle_timeout`] or [`idle_timeout_with`]. When the idle clock reaches `idle`, the
     /// adapter yields its last item, if it has one, and ends.
     ///
-    /// The [rules](crate::Keepalive#rules), the [panics](crate::Keepalive#panics) and the [cancel
-    /// safety](crate::Keepalive#cancel-safety) are those of [`Keepalive`](crate::Keepalive).
+    /// [`Keepalive`](crate::Keepalive) states the [rules](crate::Keepalive#rules), including what the idle
+    /// clock is. Its [panics](crate::Keepalive#panics) and [cancel
+    /// safety](crate::Keepalive#cancel-safety) are those of `IdleTimeout` too.
     ///
     /// # Where to put it
     ///
     /// - **On a server, put it below the `Keepalive`**, as in `events.idle_timeout(..).keepalive(..)`. On
-    ///   their own, keepalives make a hung source look healthy forever. An idle timeout underneath limits
-    ///   how long that can last. An idle timeout above a `Keepalive` with a shorter `idle` never fires,
-    ///   because keepalives are items.
+    ///   their own, keepalives make a hung source look healthy forever. An idle timeout below limits how
+    ///   long that can last. An idle timeout above a `Keepalive` with a shorter `idle` never fires, because
+    ///   keepalives are items.
     /// - **On a client, put it below whatever drops keepalives**, such as a parser or a filter. Above it,
     ///   the timeout does not see the keepalives and ends a healthy stream. Set `idle` to two or three
     ///   times the server's keepalive interval to detect a dead peer.

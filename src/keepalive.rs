@@ -35,9 +35,9 @@ pin_project! {
     /// for ten times `idle` gets one keepalive, not ten.
     ///
     /// **An item always wins over a keepalive.** If the inner stream has an item or has ended, that comes
-    /// first, however overdue the keepalive is. The same holds when the task has spent its [cooperative
-    /// budget], and the inner stream returns `Pending` although it has an item. Then the task yields, and
-    /// the next poll decides.
+    /// first, however overdue the keepalive is. This also holds when the task has spent its [cooperative
+    /// budget], which makes every Tokio resource return `Pending`, even if it has an item. The adapter then
+    /// inserts no keepalive before a poll that begins with budget left.
     ///
     /// **Every item is activity**, including an `Err`.
     ///
@@ -46,7 +46,7 @@ pin_project! {
     /// inner stream is not.
     ///
     /// **[`Duration::ZERO`] turns the adapter off.** A duration of 73 years or more never expires, and
-    /// [`idle`](Self::idle) returns it as [`Duration::MAX`]. No duration panics.
+    /// [`idle`](Self::idle) returns it as [`Duration::MAX`]. No duration causes a panic.
     ///
     /// # Caveats
     ///
@@ -55,8 +55,8 @@ pin_project! {
     ///   three seconds. HTTP servers flush when a poll returns `Pending`, so for them the clock starts
     ///   when the last item is sent.
     /// - Keepalives are only inserted while something polls the adapter.
-    /// - If another stream in the same task uses up the whole cooperative budget at every poll, it delays
-    ///   the keepalive, as it delays every Tokio resource that is polled after it.
+    /// - If something else in the same task spends the whole cooperative budget before each poll of the
+    ///   adapter, no keepalive is inserted until that stops.
     ///
     /// # Panics
     ///

@@ -13,9 +13,8 @@
 //!  with a keepalive    A ────────── k ───────── k ───────── k ────── B
 //! ```
 //!
-//! [`Keepalive`] states the rules that you can rely on. The most important one is that an item of the
-//! stream always wins over a keepalive or a timeout. While items are ready, the adapters read no clock,
-//! touch no timer and allocate nothing.
+//! An item of the stream always wins over a keepalive or a timeout. While items are ready, the adapters
+//! read no clock, touch no timer and allocate nothing. [`Keepalive`](Keepalive#rules) states all rules.
 //!
 //! # Example
 //!
@@ -50,20 +49,20 @@
 //! | [`idle_timeout(idle)`][`idle_timeout`] | ends the stream |
 //! | [`idle_timeout_with(idle, last)`][`idle_timeout_with`] | ends the stream with a last item, such as an error |
 //!
-//! Two more methods change an adapter. [`immediate`](Keepalive::immediate) inserts the first keepalive
-//! immediately if no item is ready. [`set_idle`](Keepalive::set_idle) changes `idle` of a running
-//! stream.
+//! Three more methods change an adapter. [`immediate`](Keepalive::immediate) inserts the first keepalive
+//! immediately if no item is ready. [`set_idle`](Keepalive::set_idle) changes `idle` while the stream runs.
+//! [`with_timer`] replaces [Tokio's timer](#runtimes).
 //!
 //! # Choosing the idle time
 //!
-//! Set `idle` to at most half of the shortest idle timeout between the server and the client. If that is the
+//! Set `idle` to at most half of the shortest timeout between the server and the client. If that is the
 //! usual 60 seconds, use 20 seconds. If `idle` is close to the timeout of a proxy, the proxy often closes the
 //! response first, because its clock may start earlier than yours.
 //!
 //! # Keepalives and idle timeouts together
 //!
-//! On their own, keepalives make a hung source look healthy forever. An idle timeout underneath limits how
-//! long that can last:
+//! On their own, keepalives make a hung source look healthy forever. An idle timeout below the keepalive,
+//! that is, closer to the source, limits how long that can last:
 //!
 //! ```
 //! use std::time::Duration;
@@ -77,8 +76,8 @@
 //! ```
 //!
 //! On the client, set `idle_timeout` to two or three times the server's keepalive interval to detect a dead
-//! peer. **Put the idle timeout below whatever drops keepalives.** A parser or a filter often drops them, and
-//! an idle timeout above it would end a healthy stream.
+//! peer. **Put it below whatever drops keepalives**, such as a parser or a filter. Above it, the timeout does
+//! not see the keepalives and ends a healthy stream.
 //!
 //! # What is left out
 //!
@@ -102,15 +101,15 @@
 //! // Jitter: vary `idle` from stream to stream.
 //! let events = bus().keepalive(idle.mul_f64(rand::random_range(0.75..1.25)), item);
 //!
-//! // A fixed grid: merge the stream with an interval. The result ends only when you drop it.
+//! // Keepalives at fixed times, whatever the items do. The result never ends by itself.
 //! let events = stream::select(bus(), IntervalStream::new(interval(idle)).map(|_| item));
 //!
-//! // Pausing: turn the adapter off, and on again.
+//! // A pause: turn the adapter off, and on again.
 //! let mut events = pin!(bus().keepalive(idle, item));
 //! events.as_mut().set_idle(Duration::ZERO);
 //! events.as_mut().set_idle(idle);
 //!
-//! // A different limit for the first item.
+//! // Another limit for the first item.
 //! let mut events = pin!(bus().idle_timeout(first));
 //! events.next().await;
 //! events.as_mut().set_idle(idle);
@@ -118,13 +117,13 @@
 //! // A limited lifetime.
 //! let events = bus().keepalive(idle, item).take_until(sleep(lifetime));
 //!
-//! // Ending at shutdown. Any future works, for example `token.cancelled_owned()`.
+//! // An end at shutdown. Any future works, for example `token.cancelled_owned()`.
 //! let events = bus().keepalive(idle, item).take_until(shutdown);
 //!
 //! // Another stream as a fallback.
 //! let events = bus().idle_timeout(idle).chain(other);
 //!
-//! // A keepalive that a future makes.
+//! // A keepalive made by a future.
 //! let events = bus().map(Some).keepalive(idle, None).then(|item| async move {
 //!     match item {
 //!         Some(item) => item,
@@ -146,8 +145,8 @@
 //!
 //! - **`tokio`** (enabled by default) adds the timers [`TokioTimer`] and [`SharedTimers`].
 //!
-//! Without this feature the crate is `no_std` and needs no allocator. It depends only on `futures-core` and
-//! `pin-project-lite`. You then pass a [`SleepTimer`] or a [`Timer`] of your own to [`with_timer`].
+//! Without this feature, pass a [`SleepTimer`] or a [`Timer`] of your own to [`with_timer`]. The crate is then
+//! `no_std`, needs no allocator, and depends only on `futures-core` and `pin-project-lite`.
 //!
 //! # Runtimes
 //!
@@ -170,8 +169,8 @@
 //! let events = bus.keepalive(idle, item).with_timer(SleepTimer::new(async_io::Timer::after));
 //! ```
 //!
-//! Creating an adapter needs no runtime. Polling an adapter with the default timer does not compile if the
-//! feature `tokio` is disabled or if the target is `wasm32-unknown-unknown`.
+//! Creating an adapter needs no runtime. An adapter with the default timer is not a [`Stream`] if the feature
+//! `tokio` is disabled or if the target is `wasm32-unknown-unknown`, so polling it does not compile.
 //!
 //! # HTTP servers
 //!

@@ -45,8 +45,8 @@ pub use self::{sleep::SleepTimer, tokio::TokioTimer};
 /// - They may call `arm` at any time, even while the timer is running. The last call counts.
 /// - They never pass a zero duration. They may pass a duration that is too long for the clock. Such a timer
 ///   must never expire.
-/// - They may be polled by a task that never yields by itself. If your runtime forces such a task to
-///   yield, that must not prevent the timer from expiring.
+/// - They may call `poll_expired` when the task has no [cooperative budget](Timer::has_budget) left. The
+///   timer must still expire and wake the task.
 ///
 /// # Example
 ///
@@ -118,9 +118,9 @@ pub trait Timer {
 
     /// Returns whether the current task has cooperative budget left.
     ///
-    /// Tokio gives each task a budget to make it yield after a while. Once the budget is spent, all
-    /// resources return `Pending`, even if they have an item. In that case the adapters do not treat
-    /// the inner stream as idle.
+    /// Tokio gives each task a budget to make it yield after a while. Once the budget is spent, every Tokio
+    /// resource returns `Pending`, even if it has an item. In that case the adapters do not treat the inner
+    /// stream as idle.
     ///
     /// The default returns `true`, which is correct for a runtime without such a budget.
     fn has_budget(&self) -> bool {

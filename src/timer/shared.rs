@@ -39,7 +39,7 @@ use {
 ///
 /// Use it when a process holds ten thousand idle streams or more. The default timer gives each stream its
 /// own `Sleep`, and Tokio's timer wheel has to move each of them from level to level as time passes. The
-/// queue keeps streams that are due at the same time in one place.
+/// queue keeps streams that are due at the same time together, and moves none.
 ///
 /// ```
 /// use std::time::Duration;
@@ -68,12 +68,12 @@ use {
 ///   `Sleep` takes 128 bytes. A stream that is polled more than once while it is idle takes another 48
 ///   bytes.
 /// - **No long delays:** Tokio's wheel delays all timers while it moves many of them, by about 20 ms with
-///   300,000 streams. The queue never moves a timer.
+///   300,000 streams.
 ///
 /// # Disadvantages
 ///
-/// - **Lower resolution:** deadlines are rounded up to the next half millisecond, in addition to the
-///   millisecond of Tokio's `Sleep`. No timer expires early.
+/// - **Lower resolution:** deadlines are rounded up to the next half millisecond. The resolution of Tokio's
+///   `Sleep`, one millisecond, adds to that. No timer expires early.
 /// - **A delay of up to 4 ms:** after the queue has woken streams, it waits until 4 ms after their
 ///   deadline. Then it wakes all streams that have become due. A timer that is alone in the queue is not
 ///   delayed.
@@ -114,8 +114,8 @@ const TICK: u64 = 500_000;
 /// A tick that is never reached.
 const NEVER: Tick = u64::MAX;
 
-/// How long the alarm rests, in ticks: 4 ms. It rests because waking the runtime's workers takes as much
-/// CPU time as dozens of keepalives.
+/// How long the alarm, which is the queue's `Sleep`, rests after it has woken streams, in ticks: 4 ms. It
+/// rests because waking the runtime's workers takes as much CPU time as dozens of keepalives.
 const REST: Tick = 8;
 
 /// The longest time that the alarm is set for, in ticks: one year. Before version 1.54, a `Sleep` that is
@@ -123,7 +123,7 @@ const REST: Tick = 8;
 const LONGEST_SLEEP: Tick = 63_072_000_000;
 
 enum State {
-    /// All that an idle stream needs. It does not record which waker is in the slot.
+    /// All that an idle stream needs. It does not record whose waker is in the slot.
     Inline {
         deadline: Tick,
         /// The slot in the queue at `deadline`, if the timer has entered the queue.
@@ -348,14 +348,15 @@ impl TaskId {
     }
 }
 
-/// Wakes the streams directly from the runtime's timer driver. A task would have to be woken first.
+/// The waker of the alarm. It wakes the streams directly from the runtime's timer driver, because a task in
+/// between would have to be woken first.
 struct AlarmWaker(Weak<Shared>);
 
 impl Wake for AlarmWaker {
     fn wake(self: Arc<Self>) {
         if let Some(shared) = self.0.upgrade() {
             // This must be a write, although it does not change the value. If it happens before the write
-            // of the thread that sets the alarm, that thread sees that the alarm has fired.
+            // of the thread that is setting the alarm, that thread sees that the alarm has fired.
             if !shared.is_setting.fetch_or(false, Ordering::AcqRel) {
                 shared.wake_due(shared.now() / TICK);
             }

@@ -36,7 +36,7 @@ use crate::Timer;
 ///
 /// # Panics
 ///
-/// Using the timer panics if the function or its future panics.
+/// The methods of [`Timer`] panic if the function or its future panics.
 ///
 /// # Example
 ///

@@ -67,7 +67,7 @@ pin_project! {
 /// can make Tokio forget others (tokio-rs/tokio#8334).
 const LONGEST_SLEEP: Duration = Duration::from_secs(31_536_000);
 
-/// The lag of a deadline that the clock cannot reach.
+/// The lag of a timer whose deadline the clock cannot reach.
 const NEVER: u64 = u64::MAX;
 
 impl TokioTimer {
@@ -179,8 +179,9 @@ impl Alarm {
                 0 => return Poll::Ready(()),
                 NEVER => return Poll::Pending,
                 lag => {
-                    // Do not read the clock here, and let the driver say when the deadline has passed. It
-                    // looks for input before it fires timers, so the timeout cannot overtake an item.
+                    // Let Tokio's driver say when the deadline has passed, and do not read the clock here.
+                    // The driver looks for input before it fires timers, so the timeout cannot overtake an
+                    // item.
                     let fired = self.sleep.deadline();
                     let deadline = fired + Duration::from_nanos(lag);
                     self.as_mut().set(deadline, fired);
