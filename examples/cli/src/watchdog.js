@@ -1,13 +1,14 @@
-// A connection can be dead while it is open: a proxy has stopped forwarding, the laptop has slept, the network is
-// another one. Then no event says so, and the page would show "connected" forever.
+// A connection can be dead although it is open: a proxy has stopped forwarding, the laptop has slept, or the network
+// has changed. The browser does not report this, and the page would show "connected" forever.
 
 /**
- * How many milliseconds the first attempt to open a connection may take, and how many any attempt may take. A browser
- * may send the request over a connection that has been left over, and that is as dead as the last one.
+ * How many milliseconds the first attempt to open a connection may take. Each further attempt may take twice as long as
+ * the one before, up to the second number. An attempt can hang, because the browser may use an old connection that is
+ * dead too.
  */
 const [FIRST, LONGEST] = [5_000, 60_000];
 
-/** Calls `dead` when nothing has come for three of the intervals in which the server sends at least a keepalive. */
+/** Calls `dead` when nothing has arrived for three times the server's keepalive interval. */
 export class Watchdog {
   #dead;
   #interval = Infinity;
@@ -29,7 +30,7 @@ export class Watchdog {
     this.#began = this.#heard = Date.now();
   }
 
-  /** Something has come. A keepalive says how many milliseconds at most pass until the next one. */
+  /** Something has arrived. A keepalive tells the interval, in milliseconds. */
   heard(interval = this.#interval) {
     this.#open = true;
     this.#heard = Date.now();
@@ -37,15 +38,15 @@ export class Watchdog {
     this.#patience = FIRST;
   }
 
-  /** The page can be seen again. While it was hidden, its timers were slow or did not run. */
+  /** The page is visible again. While it was hidden, its timers were slow or did not run. */
   visible() {
-    // Somebody looks, so one keepalive that is overdue is enough.
+    // Someone is looking at the page, so do not wait for three intervals.
     this.#check(1.5);
   }
 
-  /** The computer has a network again, which may be another one than before. */
+  /** The computer is online again, perhaps in another network. */
   online() {
-    // Several tabs may say so at the same time.
+    // Several tabs may report this at the same time.
     if (Date.now() - this.#began > 1_000) this.#dead();
   }
 
