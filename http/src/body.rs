@@ -208,9 +208,9 @@ pin_project! {
 /// What to do with a byte-order mark.
 #[derive(Clone, Copy)]
 enum Mark {
-    /// Nothing. The first bytes have been sent, or the body is not text.
+    /// Nothing. The first bytes have been sent, or the body is not an event stream.
     Passed,
-    /// Not known, because nothing has been sent yet.
+    /// Not known yet, because nothing has been sent.
     Awaited,
     /// Remove it, because a keepalive has been sent. This many of its bytes have been removed so far.
     Removed(usize),

@@ -1,4 +1,4 @@
-//! Decides which responses are filled, and with what.
+//! Decides which responses are filled, that is, get keepalives, and which keepalives.
 
 use std::{fmt, sync::Arc, time::Duration};
 

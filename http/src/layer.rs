@@ -15,8 +15,8 @@ use crate::{
 /// [The page of this crate](crate#which-responses-get-keepalives) lists the content types.
 ///
 /// A keepalive is inserted whenever the body has been idle for `idle`, but never into the middle of a
-/// frame. [`framing`](crate::framing) says what a frame is. [`Keepalive`] states the rules. No keepalive
-/// follows an error, the trailers or the end of a body.
+/// [frame](crate::framing). No keepalive follows an error, the trailers or the end of a body. [`Keepalive`]
+/// states the other rules.
 ///
 /// [`Duration::ZERO`] turns the layer off.
 ///
@@ -78,14 +78,14 @@ impl KeepaliveLayer {
         }
     }
 
-    /// Inserts other bytes into server-sent events: one or more whole events or comments.
+    /// Inserts `keepalive` into server-sent events instead. It must be one or more whole events or comments.
     ///
     /// Most clients drop comments. Insert an event if the scripts of a page have to know that the connection
     /// is alive.
     ///
     /// # Panics
     ///
-    /// Panics if the bytes are empty or end in the middle of an event or a comment.
+    /// Panics if `keepalive` is empty or ends in the middle of an event or a comment.
     ///
     /// # Example
     ///
@@ -99,13 +99,13 @@ impl KeepaliveLayer {
         self.with(|config| config.sse = sse)
     }
 
-    /// Also inserts the given bytes into NDJSON: one or more whole lines.
+    /// Also inserts `keepalive` into NDJSON. It must be one or more whole lines.
     ///
     /// Most readers skip an empty line, `"\n"`. If yours does not, insert a line that it accepts.
     ///
     /// # Panics
     ///
-    /// Panics if the bytes are empty or do not end with LF.
+    /// Panics if `keepalive` is empty or does not end with LF.
     ///
     /// # Example
     ///
@@ -155,9 +155,9 @@ impl KeepaliveLayer {
         self.with(|config| config.immediate = true)
     }
 
-    /// Uses `timers` instead of a timer for each body.
+    /// Takes the timer of each body from `timers`.
     ///
-    /// Use it in a server that holds many idle responses. [`SharedTimers`] explains what it saves and
+    /// Use it in a server that holds many idle responses. [`SharedTimers`] explains what this saves and
     /// costs.
     ///
     /// # Example

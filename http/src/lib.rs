@@ -31,23 +31,23 @@
 //!
 //! A keepalive is never inserted into the middle of an event, a line or a message. [`framing`] explains how
 //! this works. [`KeepaliveLayer`](KeepaliveLayer#which-responses-are-left-unchanged) lists the responses
-//! that it always leaves unchanged.
+//! that are left unchanged.
 //!
 //! # The order of layers
 //!
 //! In axum, the last `.layer(..)` is the outermost one. In tonic's `Server::builder()`, it is the first one.
 //!
-//! | other layer | where to put [`KeepaliveLayer`] | why |
+//! | other layer | where to put [`KeepaliveLayer`] | what happens if it is outside |
 //! |---|---|---|
-//! | `GrpcWebLayer` of tonic-web | inside | outside, it sees the content type of gRPC-Web and leaves the calls alone |
-//! | `CompressionLayer` of tower-http | inside | outside, it leaves compressed bodies alone; event streams are not compressed by default, so for them both orders work |
-//! | `ResponseBodyTimeoutLayer` of tower-http | inside | outside, the timeout does not see the keepalives and ends the body |
+//! | `GrpcWebLayer` of tonic-web | inside | it sees the content type of gRPC-Web and leaves the calls alone |
+//! | `CompressionLayer` of tower-http | inside | it leaves compressed bodies alone; event streams are not compressed by default, so for them both orders work |
+//! | `ResponseBodyTimeoutLayer` of tower-http | inside | the timeout does not see the keepalives and ends the body |
 //!
 //! # Clients
 //!
 //! Most clients drop comments in their parser. In a client, put an idle timeout below the parser, on the
 //! bytes. If scripts in a browser have to see the keepalives, send an event with
-//! [`sse`](KeepaliveLayer::sse). Check your clients first, because some parse the data of every event as
+//! [`sse`](KeepaliveLayer::sse). Give it JSON data, because some clients parse the data of every event as
 //! JSON.
 //!
 //! A gRPC client gets an empty message as one more item of the call: a message with default values.
@@ -66,14 +66,16 @@
 //! The layer needs Tokio with the time driver enabled. If a server holds ten thousand idle responses or
 //! more, pass [`SharedTimers`] to [`timers`](KeepaliveLayer::timers).
 //!
-//! The data type of the body must be [`Bytes`](https://docs.rs/bytes/1/bytes/struct.Bytes.html), as in axum, tonic, hyper, reqwest and
-//! tower-http.
+//! # Body types
+//!
+//! The data type of the body must be [`Bytes`](https://docs.rs/bytes/1/bytes/struct.Bytes.html), as in axum,
+//! tonic, hyper, reqwest and tower-http.
 //!
 //! # Streams that are not responses
 //!
-//! The fillers in [`framing`] also work without the layer, with any stream of bytes. The crate
-//! [`stream-keepalive`] inserts keepalives into any other stream, and ends streams that have been idle for
-//! too long.
+//! [`framing`] contains the fillers that make the keepalives. They also work without the layer, with any
+//! stream of bytes. The crate [`stream-keepalive`] inserts keepalives into any other stream, and ends streams
+//! that have been idle for too long.
 //!
 //! # Minimum Rust version
 //!

@@ -1,9 +1,9 @@
-//! Fillers that make keepalives, but never in the middle of a frame.
+//! Fillers that insert keepalives only between two frames.
 //!
 //! A frame is a server-sent event, a line or a gRPC message. A relayed body can be split into chunks
 //! anywhere, even in the middle of a frame. A keepalive in such a place would become part of the frame.
-//! These fillers read the bytes as they pass, and insert a keepalive only between two frames. They keep a
-//! few bytes of state, copy nothing and allocate nothing.
+//! These fillers read the bytes as they pass, and hold a keepalive back in such a place. They keep a few
+//! bytes of state, copy nothing and allocate nothing. No keepalive follows an error or the trailers.
 //!
 //! [`KeepaliveLayer`](crate::KeepaliveLayer) uses them. They also work without it, for streams of
 //! [`Bytes`], `Result<Bytes, E>` or `Result<Frame<Bytes>, E>`:
@@ -33,8 +33,6 @@
 //! # Ok(())
 //! # }
 //! ```
-//!
-//! No keepalive follows an error or the trailers.
 
 mod grpc;
 mod lines;
@@ -47,7 +45,7 @@ use stream_keepalive::Fill;
 pub(crate) use self::sse::BYTE_ORDER_MARK;
 pub use self::{grpc::Grpc, lines::Lines, sse::Sse};
 
-/// A parser that knows whether the bytes so far end inside a frame.
+/// A parser that knows whether the bytes that it has read end inside a frame.
 trait Parse {
     /// Reads the next bytes of the inner stream.
     fn read(&mut self, bytes: &[u8]);

@@ -66,16 +66,16 @@ impl Sse {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parser {
     line: Line,
-    /// A field has begun since the last blank line.
+    /// Whether a field has begun since the last blank line.
     in_event: bool,
-    /// The last line that surely ended did so with a CR alone.
+    /// Whether the last line that is known to have ended did so with a CR alone.
     cr_alone: bool,
 }
 
 /// What the last byte was.
 #[derive(Clone, Copy, Debug)]
 enum Line {
-    /// The last of this many bytes of the byte-order mark, from the start of the stream.
+    /// The stream so far is this many bytes of the byte-order mark.
     Mark(usize),
     /// The end of a line.
     Start,
@@ -94,8 +94,8 @@ impl Default for Line {
 impl Parse for Parser {
     #[inline]
     fn read(&mut self, bytes: &[u8]) {
-        // An LF always ends a line. If the next line is not a comment, its first byte says whether
-        // it is inside an event. So the bytes before the last such LF do not have to be read.
+        // An LF always ends a line. If the next line is not a comment, its first byte says whether it is
+        // inside an event. The bytes before the last such LF therefore do not have to be read.
         let is_no_comment = |lf: &usize| bytes.get(lf + 1).is_some_and(|&next| next != b':');
         let from = memrchr_iter(b'\n', bytes).find(is_no_comment);
         self.read_lines(&bytes[from.unwrap_or(0)..]);
