@@ -21,7 +21,7 @@ use futures::{
 use stream_keepalive::{
     IdleTimeout, Keepalive, KeepaliveExt, Repeat, SharedTimer, SharedTimers, Timer,
 };
-use tokio::time::advance;
+use tokio::{runtime::Builder, time::advance};
 
 use support::{
     clock::{Clock, PausedTokio},
@@ -202,6 +202,55 @@ async fn an_idle_stream_on_a_shared_timer_takes_16_bytes_of_the_heap_and_a_busy_
     assert_eq!(gone.count_current, -(STREAMS + 1));
     let last_gone = measure(|| drop(first));
     assert!(-last_gone.bytes_current >= STREAMS * 16, "{last_gone:?}");
+}
+
+/// Lets all timers expire together.
+async fn expire(timers: &mut [SharedTimer]) {
+    let mut cx = Context::from_waker(Waker::noop());
+    for timer in &mut *timers {
+        timer.arm(IDLE);
+        assert!(timer.poll_expired(&mut cx).is_pending());
+    }
+    advance(IDLE * 2).await;
+    for timer in timers {
+        assert!(timer.poll_expired(&mut cx).is_ready());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_go_idle_again_use_the_same_room_in_the_queue() {
+    let timers = SharedTimers::new();
+    let mut all = [(); 1000].map(|()| timers.timer());
+    expire(&mut all).await;
+    let mut cx = Context::from_waker(Waker::noop());
+    let again = measure(|| {
+        for timer in &mut all {
+            timer.arm(IDLE);
+            assert!(timer.poll_expired(&mut cx).is_pending());
+        }
+    });
+    assert!(again.bytes_current < 1000, "{again:?}");
+}
+
+#[test]
+fn the_queue_gives_the_room_for_a_burst_back() {
+    let mut runtime = Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+    let timers = SharedTimers::new();
+    let remains = |streams: usize| {
+        let allocated = measure(|| {
+            let mut burst = Vec::from_iter((0..streams).map(|_| timers.timer()));
+            runtime.block_on(async {
+                expire(&mut burst).await;
+                // The first one may use the room of the burst.
+                expire(&mut [timers.timer()]).await;
+                expire(&mut [timers.timer()]).await;
+            });
+        });
+        allocated.bytes_current
+    };
+    remains(1);
+    assert!(remains(10_000) < 10_000);
 }
 
 #[tokio::test(start_paused = true)]

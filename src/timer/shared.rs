@@ -172,6 +172,9 @@ struct Queue {
     /// an earlier one, except while the alarm rests.
     alarm_at: Tick,
     rests_until: Tick,
+    /// The empty buckets of the last time that the alarm fired. The streams that it woke usually enter the
+    /// queue again soon, and need as much room as before.
+    spare: Vec<Bucket>,
 }
 
 /// The wakers of one tick. A waker stays in its slot, so that it can be removed without a search.
@@ -199,6 +202,7 @@ impl SharedTimers {
                 alarm: None,
                 alarm_at: NEVER,
                 rests_until: 0,
+                spare: Vec::new(),
             }),
             waker: Waker::from(Arc::new(AlarmWaker(shared.clone()))),
             is_setting: AtomicBool::new(false),
@@ -396,22 +400,27 @@ impl Shared {
     fn enter(&self, tick: Tick, waker: &Waker) -> Option<u32> {
         // Cloning, calling or dropping a waker may run any code, so it never happens under the lock.
         let waker = waker.clone();
-        let mut queue = self.lock();
+        let mut guard = self.lock();
+        let queue = &mut *guard;
         if tick <= self.passed.load(Ordering::Relaxed) {
             return None;
         }
         let mut fired = None;
         if tick < queue.alarm_at {
             // Set the alarm before the waker is in the queue, because this panics outside a runtime.
-            fired = self.set_alarm(&mut queue, tick);
+            fired = self.set_alarm(queue, tick);
         }
         let bucket = match queue.buckets.last_entry() {
             // Streams with the same `idle` enter at the end. A search would cost more than everything else.
             Some(last) if *last.key() == tick => last.into_mut(),
-            _ => queue.buckets.entry(tick).or_default(),
+            _ => {
+                let spare = &mut queue.spare;
+                let new = || spare.pop().unwrap_or_default();
+                queue.buckets.entry(tick).or_insert_with(new)
+            }
         };
         let slot = bucket.insert(waker);
-        drop(queue);
+        drop(guard);
         if let Some(passed) = fired {
             self.wake_due(passed);
         }
@@ -441,14 +450,15 @@ impl Shared {
     fn wake_due(&self, passed: Tick) {
         let mut fired = Some(passed);
         while let Some(passed) = fired {
-            let due;
+            let mut due;
             (due, fired) = self.take_due(passed);
-            for slot in due.into_iter().flat_map(|bucket| bucket.slots) {
-                if let Slot::Waker(waker) = slot {
-                    // If one waker panics, the others must still be woken.
-                    _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-                }
-            }
+            // Do not keep room for a burst that does not come again.
+            due.retain_mut(|bucket| {
+                let is_full = bucket.slots.len() >= bucket.slots.capacity() / 2;
+                bucket.wake_all();
+                is_full
+            });
+            let _old = mem::replace(&mut self.lock().spare, due);
         }
     }
 
@@ -526,6 +536,17 @@ impl Bucket {
             self.free = next;
         }
         slot
+    }
+
+    /// Wakes all streams of this bucket, and leaves it empty.
+    fn wake_all(&mut self) {
+        for slot in self.slots.drain(..) {
+            if let Slot::Waker(waker) = slot {
+                // If one waker panics, the others must still be woken.
+                _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
+        }
+        (self.free, self.wakers) = (None, 0);
     }
 
     fn remove(&mut self, slot: u32) -> Slot {
