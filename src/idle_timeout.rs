@@ -140,21 +140,18 @@ impl<S: Stream, F: FnOnce() -> S::Item, T: Timer> Stream for IdleTimeout<S, F, T
             return Poll::Ready(None);
         };
         // The inner stream goes first, so that an item wins over an overdue timeout.
-        match this.inner.poll_next(cx) {
-            Poll::Ready(Some(item)) => {
-                this.clock.stop();
-                Poll::Ready(Some(item))
-            }
-            Poll::Ready(None) => {
-                this.clock.terminate();
-                Poll::Ready(None)
-            }
+        let polled = this.inner.poll_next(cx);
+        match &polled {
+            Poll::Ready(Some(_)) => this.clock.stop(),
+            Poll::Ready(None) => this.clock.terminate(),
             Poll::Pending => {
                 ready!(this.clock.poll_expired(settled, cx));
                 this.clock.terminate();
-                Poll::Ready(this.last.take().map(|last| last()))
+                return Poll::Ready(this.last.take().map(|last| last()));
             }
         }
+        // Not taken apart and put together again, which would copy a large item once more.
+        polled
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -232,16 +232,13 @@ impl<S: Stream, F: Fill<S::Item>, T: Timer> Stream for Keepalive<S, F, T> {
             return Poll::Ready(None);
         };
         // The inner stream goes first, so that an item wins over an overdue keepalive.
-        match this.inner.poll_next(cx) {
+        let polled = this.inner.poll_next(cx);
+        match &polled {
             Poll::Ready(Some(item)) => {
                 this.clock.stop();
-                this.fill.observe(&item);
-                Poll::Ready(Some(item))
+                this.fill.observe(item);
             }
-            Poll::Ready(None) => {
-                this.clock.terminate();
-                Poll::Ready(None)
-            }
+            Poll::Ready(None) => this.clock.terminate(),
             Poll::Pending => {
                 ready!(this.clock.poll_expired(settled, cx));
                 if this.fill.ready() {
@@ -251,9 +248,10 @@ impl<S: Stream, F: Fill<S::Item>, T: Timer> Stream for Keepalive<S, F, T> {
                 if this.clock.poll_expired(settled, cx).is_ready() {
                     cx.waker().wake_by_ref();
                 }
-                Poll::Pending
             }
         }
+        // Not taken apart and put together again, which would copy a large item once more.
+        polled
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -85,11 +85,11 @@ impl<B: Body<Data = Bytes>> Body for KeepaliveBody<B> {
         match self.project().kind.project() {
             KindProjection::Unfilled { body } => body.poll_frame(cx),
             KindProjection::Filled { mut frames } => {
-                let frame = ready!(frames.as_mut().poll_next(cx));
-                if let Some(Ok(frame)) = &frame {
+                let polled = frames.as_mut().poll_next(cx);
+                if let Poll::Ready(Some(Ok(frame))) = &polled {
                     frames.get_pin_mut().sent(frame);
                 }
-                Poll::Ready(frame)
+                polled
             }
         }
     }
@@ -251,9 +251,9 @@ impl<B: Body<Data = Bytes>> Stream for Frames<B> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
         loop {
-            let mut frame = ready!(this.body.as_mut().poll_frame(cx));
+            let mut polled = this.body.as_mut().poll_frame(cx);
             if !matches!(this.mark, Mark::Passed) {
-                if let Some(Ok(frame)) = &mut frame {
+                if let Poll::Ready(Some(Ok(frame))) = &mut polled {
                     if let Some(data) = frame.data_mut().filter(|data| !data.is_empty()) {
                         this.mark.pass(data);
                         // Do not send an empty frame, because some proxies close the connection.
@@ -263,7 +263,7 @@ impl<B: Body<Data = Bytes>> Stream for Frames<B> {
                     }
                 }
             }
-            return Poll::Ready(frame);
+            return polled;
         }
     }
 }
