@@ -1,13 +1,13 @@
-// A connection can be dead while it is open: a proxy has stopped forwarding, the laptop has slept, the network is
-// another one. Then no event says so, and the page would show "connected" forever.
+// A connection can be dead although it is open: a proxy has stopped forwarding, the laptop has slept, or the network
+// has changed. No event reports that, and the page would show "connected" forever.
 
 /**
- * How many milliseconds the first attempt to open a connection may take, and how many any attempt may take. A browser
- * may send the request over a connection that has been left over, and that is as dead as the last one.
+ * The first attempt to open a connection may take `FIRST` milliseconds. Each failure doubles that, up to `LONGEST`.
+ * Without a limit an attempt could hang, because a browser may reuse an idle connection that is dead too.
  */
 const [FIRST, LONGEST] = [5_000, 60_000];
 
-/** Calls `dead` when nothing has come for three of the intervals in which the server sends at least a keepalive. */
+/** Calls `dead` when nothing has arrived for three of the server's keepalive intervals. */
 export class Watchdog {
   #dead;
   #interval = Infinity;
@@ -29,7 +29,7 @@ export class Watchdog {
     this.#began = this.#heard = Date.now();
   }
 
-  /** Something has come. A keepalive says how many milliseconds at most pass until the next one. */
+  /** Something has arrived. A keepalive says how many milliseconds may pass until the next one. */
   heard(interval = this.#interval) {
     this.#open = true;
     this.#heard = Date.now();
@@ -39,13 +39,13 @@ export class Watchdog {
 
   /** The page can be seen again. While it was hidden, its timers were slow or did not run. */
   visible() {
-    // Somebody looks, so one keepalive that is overdue is enough.
+    // Somebody is looking, so a single overdue keepalive is enough.
     this.#check(1.5);
   }
 
-  /** The computer has a network again, which may be another one than before. */
+  /** The computer has a network again, which may be a different one. */
   online() {
-    // Several tabs may say so at the same time.
+    // Several tabs may report this at the same time.
     if (Date.now() - this.#began > 1_000) this.#dead();
   }
 
