@@ -99,7 +99,7 @@ async fn client_finds(place: Place) -> Result<()> {
 
     place(&networks.chain, Conditions::CUT);
     let start = Instant::now();
-    let reason = client.stderr.line_with("silent for").await?;
+    let reason = client.stderr.line_with("idle for").await?;
     let after = start.elapsed();
     assert!(reason.starts_with("DeadlineExceeded"), "{reason}");
     assert!(after < GIVE_UP + LATE, "{after:?}");
@@ -209,7 +209,7 @@ async fn a_client_without_an_idle_timeout_does_not_find_a_cut() -> Result<()> {
     let networks = Networks::with_nginx(&["--keepalive", KEEPALIVE]).await?;
     let mut client = networks.client("0s").await?;
     BEHIND_PROXY(&networks.chain, Conditions::CUT);
-    let end = timeout(WATCH, client.stderr.line_with("back in")).await;
+    let end = timeout(WATCH, client.stderr.line_with("reconnecting in")).await;
     assert!(end.is_err(), "{end:?}");
     Ok(())
 }
