@@ -43,7 +43,7 @@ pub struct Immediate {
 
 #[derive(Clone, Debug, Args)]
 pub struct GiveUp {
-    /// Give up when nothing has arrived for this long; 0s never gives up
+    /// Give up a connection on which nothing has arrived for this long; 0s never gives up
     #[arg(id = "give-up", long = "give-up", value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub idle: Duration,
 }

@@ -24,11 +24,15 @@ use tonic_events::proto::v1::{
     backrest_server::{Backrest, BackrestServer},
 };
 
+const GIVE_UP: &str =
+    "End all streams when the broker has been idle for this long; 0s never ends them";
+
 /// How long the broker may take to answer a new subscriber.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Streams the events of a NATS subject to every subscriber, and publishes each line of standard input to it.
 #[derive(Parser)]
+#[command(mut_arg("give-up", |give_up| give_up.help(GIVE_UP)))]
 struct Args {
     /// The NATS server
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]

@@ -56,7 +56,9 @@ struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
+    /// The CPU time of a keepalive, and the memory of a stream.
     Cost,
+    /// How late the keepalives are.
     Lateness,
     /// The memory of a stream with each kind of consumer.
     Memory,
