@@ -66,7 +66,7 @@ async fn a_stream_that_is_idle_many_times_allocates_once() {
     let first = measure(|| assert!(poll(&mut events).is_pending()));
     assert_eq!((first.count_total, first.count_current), (1, 1));
 
-    for silence in 1..100 {
+    for round in 1..100 {
         advance(IDLE / 2).await;
         remote.send("a");
         assert!(nothing(measure(|| {
@@ -76,7 +76,7 @@ async fn a_stream_that_is_idle_many_times_allocates_once() {
         advance(IDLE * 2).await;
         assert!(nothing(measure(|| {
             assert_eq!(poll(&mut events), Poll::Ready(Some("keepalive")));
-            Pin::new(&mut events).set_idle(IDLE + Duration::from_secs(silence % 3));
+            Pin::new(&mut events).set_idle(IDLE + Duration::from_secs(round % 3));
             assert!(poll(&mut events).is_pending());
             Pin::new(&mut events).set_idle(Duration::MAX);
             assert!(poll(&mut events).is_pending());

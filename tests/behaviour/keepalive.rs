@@ -244,11 +244,11 @@ async fn a_filler_may_be_a_custom_type<C: Clock>(clock: C) {
             self.0
         }
     }
-    let mut beats =
+    let mut events =
         spawn(Keepalive::new(stream::pending(), C::IDLE, Count(0)).with_timer(clock.timer()));
-    for beat in 1..=3 {
-        assert_pending!(beats.poll_next());
-        yields_after(&clock, &mut beats, C::IDLE, beat).await;
+    for keepalive in 1..=3 {
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, C::IDLE, keepalive).await;
     }
 }
 

@@ -155,11 +155,11 @@ mod tests {
             ("application/json", false),
         ];
         for (content_type, filled) in types {
-            let silent = reqwest::Body::wrap_stream(stream::pending::<Chunk>());
+            let inner = reqwest::Body::wrap_stream(stream::pending::<Chunk>());
             let upstream = axum::http::Response::builder()
                 .status(429)
                 .header(CONTENT_TYPE, content_type)
-                .body(silent)
+                .body(inner)
                 .unwrap();
             let response = respond(upstream.into(), IDLE, GIVE_UP);
             assert_eq!(response.status(), 429);

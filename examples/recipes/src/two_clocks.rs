@@ -10,17 +10,17 @@ use crate::ndjson;
 
 /// Reads lines of JSON.
 ///
-/// The last item is an error if not a single byte arrives for `silent`, or if no message arrives for `stuck`.
+/// The last item is an error if not a single byte arrives for `idle`, or if no message arrives for `stuck`.
 pub fn messages<S>(
     body: S,
-    silent: Duration,
+    idle: Duration,
     stuck: Duration,
 ) -> impl Stream<Item = io::Result<String>>
 where
     S: Stream<Item = io::Result<Bytes>>,
 {
     // This timeout is below the filter, where a keepalive is activity.
-    let messages = ndjson::messages(body, silent);
+    let messages = ndjson::messages(body, idle);
     // This one is above it, where only a message is activity.
     messages.idle_timeout_with(stuck, move || {
         let text = format!("no message for {stuck:?}");

@@ -179,8 +179,8 @@ pub async fn run(limits: &Limits, sender: Sender) -> Result<Outcome> {
     let mut client = Grpc::new(endpoint.connect().await?);
     client.ready().await?;
     let start = Instant::now();
-    let silence = 4 * TIMEOUT;
-    let second = stream::once(sleep(silence)).map(|()| event(2));
+    let gap = 4 * TIMEOUT;
+    let second = stream::once(sleep(gap)).map(|()| event(2));
     let events = stream::iter([event(1)])
         .chain(second)
         .chain(stream::pending());
@@ -190,7 +190,7 @@ pub async fn run(limits: &Limits, sender: Sender) -> Result<Outcome> {
         http::uri::PathAndQuery::from_static("/test.Echo/Talk"),
         codec(),
     );
-    let mut answers = match timeout(silence, call).await {
+    let mut answers = match timeout(gap, call).await {
         Err(_) => return Ok(Outcome::NoHeaders),
         Ok(Err(_)) => {
             return Ok(Outcome::Dead {
@@ -200,11 +200,11 @@ pub async fn run(limits: &Limits, sender: Sender) -> Result<Outcome> {
         Ok(Ok(response)) => response.into_inner(),
     };
     loop {
-        match timeout(silence + PATIENCE, answers.message()).await {
+        match timeout(gap + PATIENCE, answers.message()).await {
             Err(_) => bail!("neither the event nor the end arrives"),
             Ok(Ok(Some(answer))) if answer == event(2) => {
                 return Ok(Outcome::Alive {
-                    event_after: start.elapsed() - silence,
+                    event_after: start.elapsed() - gap,
                 });
             }
             Ok(Ok(Some(_))) => {}
