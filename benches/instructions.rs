@@ -1,6 +1,6 @@
 //! Counts instructions with callgrind, and fails when a count has grown by more than 3 %.
 //!
-//! `scripts/check-instructions` runs it. A count that was bought on purpose is written down here.
+//! `scripts/check-instructions` runs it. If a count has grown on purpose, write the new count down here.
 
 use std::{hint::black_box, time::Duration};
 
@@ -12,9 +12,8 @@ use gungraun::{
 use stream_keepalive::KeepaliveExt;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
-// For `REPEATS` items: a thousand ready ones, a thousand from a channel, a
-// thousand that each follow a poll that finds nothing; and for a hundred keepalives, with what the
-// runtime does for them.
+// The instructions for a thousand items: ready ones, items of a channel, and items that each follow a
+// poll that returns `Pending`. The last count is for a hundred keepalives, and includes the runtime.
 const READY: u64 = 13_378;
 const FULL_CHANNEL: u64 = 251_331;
 const READY_AND_PENDING: u64 = 256_643;
@@ -36,14 +35,14 @@ fn runtime() -> &'static Runtime {
     Box::leak(Box::new(runtime.expect("a runtime can be built")))
 }
 
-/// The round of a load over `Keepalive`, which has gone idle once.
+/// The round of a load over `Keepalive`. It has run once, so the stream has been idle before.
 fn load(name: &str) -> (EnterGuard<'static>, loads::Round) {
     let guard = runtime().enter();
     let load = loads::all().into_iter().find(|load| load.name == name);
-    let mut contenders = load.expect("there is such a load").contenders.into_iter();
+    let mut contenders = load.expect("the load exists").contenders.into_iter();
     let (_, mut round) = contenders
         .find(|(contender, _)| *contender == "keepalive")
-        .expect("it is measured over Keepalive");
+        .expect("the load is measured over Keepalive");
     round();
     (guard, round)
 }

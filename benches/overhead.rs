@@ -1,4 +1,4 @@
-//! What keepalives add to an item with each contender, and what the layer adds to a frame.
+//! The cost that each contender adds to an item, and the cost that the layer adds to a frame.
 
 use ::benches::{frames, loads};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -1,4 +1,4 @@
-//! Keepalives without a runtime, by futures-timer and a bare executor: `cargo run --example futures_timer`
+//! Keepalives without a runtime, with futures-timer and a bare executor: `cargo run --example futures_timer`
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A source with a real pause, and what its consumer sees: `cargo run --example quickstart`
+//! A stream that pauses, and what its consumer gets: `cargo run --example quickstart`
 
 use std::{pin::pin, time::Duration};
 use stream_keepalive::KeepaliveExt;
@@ -9,7 +9,7 @@ use tokio_stream::StreamExt;
 async fn main() {
     let source = async_stream::stream! {
         yield "backup started";
-        sleep(Duration::from_millis(3500)).await; // nothing to say for a while
+        sleep(Duration::from_millis(3500)).await; // idle for a while
         yield "backup finished";
     };
 

@@ -1,4 +1,4 @@
-//! Keepalives on smol, whose timer is that of async-io: `cargo run --example smol`
+//! Keepalives on smol, with the timer of async-io: `cargo run --example smol`
 
 use std::time::{Duration, Instant};
 

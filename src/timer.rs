@@ -96,7 +96,7 @@ pub use self::{sleep::SleepTimer, tokio::TokioTimer};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a timer",
     label = "an adapter cannot be polled with this timer",
-    note = "`TokioTimer`, the default, needs the feature `tokio` of stream-keepalive, and does not exist on wasm32-unknown-unknown: enable the feature, or give the adapter another timer by `.with_timer(..)`"
+    note = "`TokioTimer`, the default, needs the feature `tokio` of stream-keepalive, and does not exist on wasm32-unknown-unknown: enable the feature, or give the adapter another timer with `.with_timer(..)`"
 )]
 pub trait Timer {
     /// Starts or restarts the timer, so that it expires `after` from now.

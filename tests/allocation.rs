@@ -1,4 +1,4 @@
-//! What an adapter costs in memory: nothing before the first silence, one allocation in its life.
+//! The memory of an adapter: nothing before it is idle for the first time, and one allocation in its life.
 
 #![cfg(feature = "tokio")]
 
@@ -55,7 +55,7 @@ fn construction_and_ready_items_allocate_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_of_many_silences_allocates_once_in_its_life() {
+async fn a_stream_that_is_idle_many_times_allocates_once() {
     let (remote, source) = source();
     let mut events = source.keepalive(IDLE, "keepalive");
     remote.send("a");
@@ -66,7 +66,7 @@ async fn a_stream_of_many_silences_allocates_once_in_its_life() {
     let first = measure(|| assert!(poll(&mut events).is_pending()));
     assert_eq!((first.count_total, first.count_current), (1, 1));
 
-    for silence in 1..100 {
+    for round in 1..100 {
         advance(IDLE / 2).await;
         remote.send("a");
         assert!(nothing(measure(|| {
@@ -76,7 +76,7 @@ async fn a_stream_of_many_silences_allocates_once_in_its_life() {
         advance(IDLE * 2).await;
         assert!(nothing(measure(|| {
             assert_eq!(poll(&mut events), Poll::Ready(Some("keepalive")));
-            Pin::new(&mut events).set_idle(IDLE + Duration::from_secs(silence % 3));
+            Pin::new(&mut events).set_idle(IDLE + Duration::from_secs(round % 3));
             assert!(poll(&mut events).is_pending());
             Pin::new(&mut events).set_idle(Duration::MAX);
             assert!(poll(&mut events).is_pending());
@@ -97,8 +97,8 @@ async fn a_dropped_stream_gives_its_allocation_back() {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_allocates_once() {
     let mut events = stream::pending().idle_timeout_with(IDLE, || "last");
-    let silent = measure(|| assert!(poll(&mut events).is_pending()));
-    assert_eq!(silent.count_total, 1);
+    let idle = measure(|| assert!(poll(&mut events).is_pending()));
+    assert_eq!(idle.count_total, 1);
     advance(IDLE).await;
     assert!(nothing(measure(|| {
         assert_eq!(poll(&mut events), Poll::Ready(Some("last")));
@@ -118,7 +118,7 @@ async fn a_keepalive_allocates_what_its_filler_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_never_keeps_alive_allocates_nothing() {
+async fn a_stream_that_is_turned_off_allocates_nothing() {
     let mut off = stream::pending().keepalive(Duration::ZERO, 0);
     let mut endless = stream::pending().keepalive(Duration::MAX, 0);
     let timers = SharedTimers::new();
@@ -134,7 +134,7 @@ async fn a_stream_that_never_keeps_alive_allocates_nothing() {
 
 #[test]
 fn timers_that_share_a_queue_leave_nothing_behind() {
-    // Late, as the alarm is set: Tokio keeps the waker then.
+    // The timer is late when the alarm is set, because then Tokio keeps the waker.
     let lives = || {
         PausedTokio::run(async |_| {
             let timers = SharedTimers::new();
@@ -185,7 +185,7 @@ async fn an_idle_stream_on_a_shared_timer_takes_16_bytes_of_the_heap_and_a_busy_
     };
 
     let idle = poll_all();
-    // The queue may hold as much again in spare.
+    // The capacity of the queue may be twice its length.
     assert!(idle.bytes_current <= STREAMS * 32, "{idle:?}");
     assert!(idle.count_current <= 1, "{idle:?}");
 
@@ -197,7 +197,7 @@ async fn an_idle_stream_on_a_shared_timer_takes_16_bytes_of_the_heap_and_a_busy_
     let once_more = poll_all();
     assert!(nothing(once_more), "{once_more:?}");
 
-    // Each its own, and `streams`. The last one leaves nothing in the queue but the alarm.
+    // One allocation of each stream, and one of `streams`. Only the alarm is left in the queue.
     let gone = measure(|| drop(streams));
     assert_eq!(gone.count_current, -(STREAMS + 1));
     let last_gone = measure(|| drop(first));
@@ -271,7 +271,7 @@ async fn a_busy_stream_on_a_shared_timer_stays_in_the_queue() {
     }
 }
 
-/// Bytes beyond those of the parts, which may need padding to stand side by side.
+/// Returns how many bytes an adapter adds to its parts. The parts may need padding.
 fn added<Adapter, Inner, Other>() -> usize {
     let parts = size_of::<Inner>() + size_of::<Other>();
     size_of::<Adapter>() - parts.next_multiple_of(align_of::<Adapter>())

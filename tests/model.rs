@@ -1,6 +1,6 @@
 //! Random schedules against a reference model that is written from the rules alone.
 //!
-//! `PROPTEST_CASES=10000000 cargo test --release --test model` is a long run.
+//! For a long run: `PROPTEST_CASES=10000000 cargo test --release --test model`
 
 #[allow(dead_code, reason = "shared with the other test binaries")]
 mod support;
@@ -39,12 +39,12 @@ use support::{
 struct Layer {
     kind: Kind,
     idle: Duration,
-    /// At which calls the filler panics, or the closure that makes the last item.
+    /// The calls at which the filler panics, or the closure that makes the last item.
     panics: Vec<bool>,
-    /// At which calls `ready` says no, and at which it panics.
+    /// The calls at which `ready` returns `false`, and at which it panics.
     declines: Vec<bool>,
     ready_panics: Vec<bool>,
-    /// At which items `observe` panics.
+    /// The items at which `observe` panics.
     observe_panics: Vec<bool>,
 }
 
@@ -59,7 +59,7 @@ enum Step {
     Send(u8),
     End,
     Pass(Duration),
-    /// By one of a few tasks, with its budget spent or not.
+    /// A poll by one of a few tasks, with its budget spent or not.
     Poll {
         task: usize,
         budget: Budget,
@@ -67,12 +67,12 @@ enum Step {
     SetIdle(usize, Duration),
 }
 
-/// The budget of a task as it polls the stack, and what the inner stream does with it.
+/// The budget of the task that polls the stack, and what the inner stream does with it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Budget {
-    /// There is enough.
+    /// There is enough budget.
     Left,
-    /// It was spent before: the inner stream cannot answer, though it may have an item.
+    /// It was spent before. The inner stream cannot answer, although it may have an item.
     SpentBefore,
     /// The inner stream spends it, and answers.
     SpentByInner,
@@ -90,7 +90,8 @@ const TASKS: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Event {
     Item(u8),
-    /// The keepalive or last item of a layer, how many it has made before, and how many items it has seen.
+    /// The keepalive or last item of a layer, with the number that it has made before and the number of items that it
+    /// has seen.
     Made {
         layer: usize,
         before: usize,
@@ -98,7 +99,7 @@ enum Event {
     },
 }
 
-/// What a poll came to.
+/// The result of a poll.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {
     Nothing,
@@ -107,7 +108,7 @@ enum Outcome {
     Panic,
 }
 
-// The model. It knows no state but the history of each layer, and reads every answer off that.
+// The model. Its only state is the history of each layer, from which it derives every answer.
 
 struct Model {
     now: Duration,
@@ -126,12 +127,12 @@ struct Lived {
 
 #[derive(PartialEq)]
 enum Moment {
-    /// Polled, found nothing and said nothing, while it counted idle time.
-    Silent(Duration),
-    /// The same, while it was due and the inner stream could not be asked.
+    /// Polled, found nothing and yielded nothing, while idle time was counted.
+    Idle(Duration),
+    /// The same, but a keepalive or the timeout was due, and the inner stream could not be asked.
     InDoubt,
-    /// Polled, and an item or keepalive went out, or nobody counted.
-    Broken,
+    /// Polled, and an item or keepalive was yielded, or idle time was not counted.
+    Busy,
     SetIdle,
     Ended,
 }
@@ -165,7 +166,7 @@ impl Model {
                 None => Outcome::Nothing,
             };
         };
-        // After the end, nothing: what is below is not polled again.
+        // After the end, the layers below are not polled again.
         if self.layers[top].has_ended() {
             return Outcome::End;
         }
@@ -173,7 +174,7 @@ impl Model {
         self.layers[top].answer(top, self.now, found, budget)
     }
 
-    /// When the task that has just found nothing must be woken at the latest.
+    /// The latest time at which a task that has just found nothing must be woken.
     fn due(&self) -> Option<Duration> {
         self.layers.iter().filter_map(Lived::due).min()
     }
@@ -203,17 +204,17 @@ impl Lived {
         self.history.contains(&Moment::Ended)
     }
 
-    /// The first poll that found nothing, of those that nothing has come between.
-    fn silent_since(&self) -> Option<Duration> {
+    /// The time of the first poll since which every poll has found nothing.
+    fn idle_since(&self) -> Option<Duration> {
         let since = self.history.iter().rev().map_while(|moment| match moment {
-            Moment::Silent(at) => Some(*at),
+            Moment::Idle(at) => Some(*at),
             _ => None,
         });
         since.last()
     }
 
     fn due(&self) -> Option<Duration> {
-        self.silent_since()?.checked_add(self.layer.idle)
+        self.idle_since()?.checked_add(self.layer.idle)
     }
 
     fn is_in_doubt(&self) -> bool {
@@ -223,26 +224,26 @@ impl Lived {
     fn answer(&mut self, layer: usize, now: Duration, found: Outcome, budget: Budget) -> Outcome {
         let moment = match found {
             Outcome::Event(_) => {
-                self.history.push(Moment::Broken);
+                self.history.push(Moment::Busy);
                 return self.observe(found);
             }
             Outcome::End => Moment::Ended,
-            // The poll did not come to an end, so nothing is known of the idle time.
+            // The poll did not return, so it changes nothing about the idle time.
             Outcome::Panic => return found,
-            Outcome::Nothing if self.layer.idle.is_zero() => Moment::Broken,
+            Outcome::Nothing if self.layer.idle.is_zero() => Moment::Busy,
             Outcome::Nothing => {
                 let first = !self.history.iter().any(|moment| *moment != Moment::SetIdle);
-                let at_once = first && self.layer.kind == Kind::Keepalive { immediate: true };
+                let immediate = first && self.layer.kind == Kind::Keepalive { immediate: true };
                 let is_due =
-                    at_once || self.is_in_doubt() || self.due().is_some_and(|due| due <= now);
-                // Decided when there was budget all along; or, if an earlier poll left it open, when there was
-                // some at the start.
+                    immediate || self.is_in_doubt() || self.due().is_some_and(|due| due <= now);
+                // It is decided if there was budget all the time. If an earlier poll left it open, budget at the
+                // start is enough.
                 let decided =
                     budget == Budget::Left || self.is_in_doubt() && budget == Budget::SpentByInner;
                 match (is_due, decided) {
                     (true, true) => return self.fire(layer, now),
                     (true, false) => Moment::InDoubt,
-                    (false, _) => Moment::Silent(now),
+                    (false, _) => Moment::Idle(now),
                 }
             }
         };
@@ -250,7 +251,7 @@ impl Lived {
         found
     }
 
-    /// The filler sees an item that has been found.
+    /// The filler observes an item.
     fn observe(&mut self, found: Outcome) -> Outcome {
         if !matches!(self.layer.kind, Kind::Keepalive { .. }) {
             return found;
@@ -265,14 +266,14 @@ impl Lived {
     fn fire(&mut self, layer: usize, now: Duration) -> Outcome {
         let last = match self.layer.kind {
             Kind::Keepalive { .. } => {
-                self.history.push(Moment::Broken);
+                self.history.push(Moment::Busy);
                 let asked = self.asked;
                 self.asked += 1;
                 if panics(&self.layer.ready_panics, asked) {
                     return Outcome::Panic;
                 }
                 if panics(&self.layer.declines, asked) {
-                    self.history.push(Moment::Silent(now));
+                    self.history.push(Moment::Idle(now));
                     return Outcome::Nothing;
                 }
                 true
@@ -302,7 +303,7 @@ fn panics(panics: &[bool], call: usize) -> bool {
     panics.get(call).copied().unwrap_or(false)
 }
 
-// The real thing, stacked as the schedule says.
+// The real adapters, stacked as in the schedule.
 
 enum Stack<T: Timer + Unpin> {
     Bottom(Bottom),
@@ -314,7 +315,7 @@ enum Stack<T: Timer + Unpin> {
 type Last = Box<dyn FnOnce() -> Event>;
 type Quiet<T> = IdleTimeout<Stack<T>, fn() -> Event, T>;
 
-/// An inner stream that goes by the budget, as Tokio's do.
+/// An inner stream that respects the budget, as Tokio's streams do.
 struct Bottom {
     source: Source<Event>,
     budget: Rc<Cell<Budget>>,
@@ -418,7 +419,7 @@ impl<T: Timer + Unpin> Stack<T> {
         }
     }
 
-    /// Sets the duration of the layer that has so many above it.
+    /// Sets the idle time of the layer that has this many layers above it.
     fn set_idle(&mut self, above: usize, idle: Duration) {
         match (above.checked_sub(1), self) {
             (None, Self::Keepalive(stream)) => Pin::new(&mut **stream).set_idle(idle),
@@ -436,7 +437,7 @@ impl<T: Timer + Unpin> Stack<T> {
             Ok(Poll::Pending) => Outcome::Nothing,
             Ok(Poll::Ready(Some(event))) => Outcome::Event(event),
             Ok(Poll::Ready(None)) => Outcome::End,
-            // The payload of a maker; any other panic is a failure.
+            // The payload of `panic_if`. Any other panic is a failure.
             Err(payload) if payload.is::<()>() => Outcome::Panic,
             Err(payload) => resume_unwind(payload),
         }
@@ -485,13 +486,13 @@ struct Waiting {
 
 impl Waiting {
     fn must_have_been_woken(&self) {
-        assert!(self.task.wakes() > self.wakes, "nobody is woken");
+        assert!(self.task.wakes() > self.wakes, "the task was not woken");
     }
 }
 
-// Both, step by step.
+// The model and the adapters, step by step.
 
-/// `touched` tells how often timers have been touched, where they can tell.
+/// `touched` returns how often timers have been touched, if they count that.
 async fn run<C: Clock + Clone + 'static>(
     clock: &C,
     schedule: &Schedule,
@@ -553,14 +554,14 @@ async fn run<C: Clock + Clone + 'static>(
                 clock.restore_budget().await;
                 assert!(
                     !ready || touched() == touches,
-                    "a timer is touched for nothing"
+                    "a timer was touched although the inner stream was ready"
                 );
                 let in_doubt = model.layers.iter().any(Lived::is_in_doubt);
                 assert!(
                     !in_doubt || expected != Outcome::Nothing || task.wakes() > wakes,
-                    "a task in doubt is not woken"
+                    "the task was not woken while in doubt"
                 );
-                // Without budget the inner stream has not noted the waker, but has woken it.
+                // Without budget, the inner stream has not stored the waker, but has woken it.
                 let waits = expected == Outcome::Nothing && budget != Budget::SpentBefore;
                 waiting = waits.then(|| Waiting {
                     task: task.clone(),
@@ -575,8 +576,8 @@ async fn run<C: Clock + Clone + 'static>(
     }
 }
 
-/// The schedule on a clock that nobody can stop: what is one millisecond becomes one `UNIT`, and all that is due
-/// falls between two steps.
+/// Converts the schedule for a clock that cannot be stopped. One millisecond becomes one `UNIT`, and everything is due
+/// between two steps.
 fn in_units(mut schedule: Schedule) -> Schedule {
     let units = |time: Duration| match time.as_millis() {
         ms @ ..1000 => UNIT * ms as u32,
@@ -594,7 +595,7 @@ fn in_units(mut schedule: Schedule) -> Schedule {
         match step {
             Step::Pass(time) => *time = units(*time),
             Step::SetIdle(_, time) => idle(time),
-            // There are no budgets here.
+            // Other runtimes have no budgets.
             Step::Poll { budget, .. } => *budget = Budget::Left,
             Step::Send(_) | Step::End => {}
         }
@@ -606,7 +607,7 @@ const UNIT: Duration = Duration::from_millis(40);
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Short, so that schedules meet the edges; and every border.
+/// Short durations, so that schedules often hit the limits, and extreme ones.
 fn idle() -> impl Strategy<Value = Duration> {
     prop_oneof![
         12 => (1..=6_u64).prop_map(Duration::from_millis),
@@ -664,7 +665,7 @@ fn schedule() -> impl Strategy<Value = Schedule> {
     (vec(layer(), 1..=3), vec(step(), 0..60)).prop_map(|(layers, steps)| Schedule { layers, steps })
 }
 
-/// As many schedules as `PROPTEST_CASES` says.
+/// Runs as many schedules as `PROPTEST_CASES` says.
 fn schedules(run: impl Fn(&Schedule)) {
     let cases = std::env::var("PROPTEST_CASES");
     let config = ProptestConfig {
@@ -706,7 +707,7 @@ fn every_schedule_goes_as_the_rules_say_on_the_paused_clock_of_tokio() {
     schedules(|schedule| runtime.block_on(run(&PausedTokio, schedule, || 0)));
 }
 
-/// A few hundred schedules at a time, since they sleep for most of it.
+/// Runs a few hundred schedules at the same time, because they mostly sleep.
 fn schedules_on<R: Runtime + 'static>() {
     let mut runner = TestRunner::default();
     let schedules = (0..300).map(|_| schedule().new_tree(&mut runner).unwrap().current());

@@ -25,7 +25,7 @@ enum Event {
     Keepalive,
 }
 
-/// The silences between items: from none to eight hours.
+/// The gaps between items, from none to eight hours.
 #[derive(Clone)]
 struct Gaps(TestRng);
 
@@ -55,7 +55,7 @@ fn source(gaps: Gaps) -> impl Stream<Item = Event> {
 }
 
 #[test]
-fn a_million_hours_bring_no_drift_no_leak_and_nothing_early() {
+fn in_a_million_hours_there_is_no_drift_no_leak_and_no_early_keepalive() {
     let paused = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -63,7 +63,7 @@ fn a_million_hours_bring_no_drift_no_leak_and_nothing_early() {
         .unwrap();
     let mut gaps = Gaps(TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let events = source(gaps.clone());
-    // The timeout is as long as the longest silence, and loses against the item that ends that.
+    // The timeout is as long as the longest gap, and the item at its end wins.
     let mut events = pin!(
         events
             .idle_timeout(HOUR * 8)
@@ -74,7 +74,7 @@ fn a_million_hours_bring_no_drift_no_leak_and_nothing_early() {
         let start = Instant::now();
         while start.elapsed() < HOUR * hours {
             let (asked, gap) = (Instant::now(), gaps.next().unwrap());
-            // The keepalive that would be due with the item is not sent.
+            // No keepalive comes together with the item.
             for keepalive in 1..gap.div_duration_f64(HOUR).ceil() as u32 {
                 assert_eq!(events.next().await, Some(Event::Keepalive));
                 assert_eq!(asked.elapsed(), HOUR * keepalive);
@@ -83,7 +83,7 @@ fn a_million_hours_bring_no_drift_no_leak_and_nothing_early() {
             assert_eq!(asked.elapsed(), gap);
         }
     };
-    // What is allocated once is allocated here.
+    // Allocations that happen only once happen here.
     paused.block_on(pass(100));
     for _ in 0..10 {
         let allocated = measure(|| paused.block_on(pass(100_000)));

@@ -1,4 +1,4 @@
-//! The implementations that are measured: ours, and those beside it.
+//! The implementations that are measured: ours, and those that it is compared with.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ pub enum Contender {
     Rearm,
     TimeoutRepeating,
     Select,
-    /// Ticks on a grid, whatever the stream does.
+    /// Ticks at fixed times, regardless of the items.
     HeartbeatStream,
 }
 
-/// What is measured of a contender, whose streams have a type of their own.
+/// A measurement of a contender. It is generic because each contender has its own type of stream.
 #[expect(async_fn_in_trait, reason = "the caller blocks on it")]
 pub trait Measurement {
     type Output;

@@ -9,7 +9,8 @@ pub fn time() -> Result<Duration> {
     use anyhow::Context;
     use nix::time::{ClockId, clock_gettime};
 
-    let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).context("no CPU clock")?;
+    let time =
+        clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).context("cannot read the CPU clock")?;
     Ok(time.into())
 }
 

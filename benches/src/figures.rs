@@ -1,4 +1,4 @@
-//! Where figures go beside the terminal.
+//! The option that writes the figures to a file.
 
 use std::{fs, path::PathBuf};
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 // No doc comment: clap would print it in front of a program's own.
 #[derive(Clone, Debug, Args)]
 pub struct File {
-    /// Write the figures to this file too
+    /// Also write the figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Loads of `KeepaliveLayer`: bodies of many formats, as they are and with the layer around their service.
+//! The loads of `KeepaliveLayer`: bodies of several formats, with and without the layer.
 //!
 //! Bodies are polled by hand, with one waker.
 
@@ -18,7 +18,7 @@ use tower::{Layer, Service, service_fn};
 
 use crate::loads::{IDLE, Load, REPEATS, Round, time};
 
-/// Makes every load. It takes a Tokio runtime with time enabled.
+/// Makes every load. Call it in a Tokio runtime with time enabled.
 pub fn all() -> Vec<Load> {
     let (sse, lines, grpc) = (
         "text/event-stream",
@@ -70,13 +70,13 @@ where
     let layer = KeepaliveLayer::new(IDLE).ndjson("\n").grpc(|_| true);
     let mut service = layer.layer(service_fn(async |_: Request<()>| {
         let response = Response::builder().header("content-type", content_type);
-        Ok::<_, Infallible>(response.body(body.clone()).expect("the head is whole"))
+        Ok::<_, Infallible>(response.body(body.clone()).expect("the response is valid"))
     }));
     let request = Request::post("/a/b").header("content-type", "application/grpc");
-    let request = request.body(()).expect("the head is whole");
+    let request = request.body(()).expect("the request is valid");
     let response = service.call(request).now_or_never();
-    let response = response.expect("nothing has to be waited for");
-    response.expect("nothing fails").into_body()
+    let response = response.expect("the service is ready");
+    response.expect("the service never fails").into_body()
 }
 
 fn round<B>(mut body: B) -> Round

@@ -1,4 +1,4 @@
-//! What is measured: the loads that items are put through, and the contenders that carry them.
+//! The loads that are measured, and the contenders that they are measured with.
 
 pub mod contenders;
 pub mod cpu;
@@ -18,5 +18,5 @@ pub fn runtime(workers: usize) -> Result<Runtime> {
         .worker_threads(workers)
         .enable_time()
         .build()
-        .context("no runtime")
+        .context("cannot build a runtime")
 }

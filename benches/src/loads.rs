@@ -1,6 +1,6 @@
-//! Loads, each run over the bare stream and over every contender around it.
+//! The loads, each of which runs over the bare stream and over every contender.
 //!
-//! Streams are polled by hand, with one waker: no scheduler is measured.
+//! Streams are polled by hand with one waker, so no scheduler is measured.
 
 use std::{
     hint::black_box,
@@ -18,16 +18,16 @@ use crate::contenders::adapters;
 
 type Item = u64;
 
-/// Far from firing: what is measured is everything but the keepalive.
+/// Long enough that no keepalive is due.
 pub(crate) const IDLE: Duration = Duration::from_secs(20);
 
-/// How often a round repeats what its load is named after.
+/// How often a round repeats the operation of its load.
 pub const REPEATS: u64 = 1_000;
 
-/// Not a stream: to compare.
+/// For comparison. It is not a stream.
 pub const CLOCK: &str = "Instant::now() alone";
 
-/// Runs a load once, and returns what its `REPEATS` took.
+/// Runs a load once, and returns the time of its `REPEATS` operations.
 pub type Round = Box<dyn FnMut() -> Duration + Send>;
 
 pub struct Load {
@@ -35,10 +35,10 @@ pub struct Load {
     pub contenders: Vec<(&'static str, Round)>,
 }
 
-/// Makes every load over every contender. It takes a Tokio runtime with time enabled: most contenders
-/// start their timer as they are made.
+/// Makes every load over every contender. Call it in a Tokio runtime with time enabled, because most
+/// contenders start their timer when they are constructed.
 pub fn all() -> Vec<Load> {
-    // Spelled out, since each contender has a type of its own.
+    // A macro, because each contender has its own type.
     macro_rules! load {
         ($name:literal, $run:ident) => {
             Load {

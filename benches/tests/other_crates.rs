@@ -1,5 +1,5 @@
-//! What other crates do where `Keepalive` promises something: each line of docs/comparison.md,
-//! seen by running it, next to what `Keepalive` does.
+//! Runs other crates in the cases for which `Keepalive` makes a promise. Each line of docs/comparison.md
+//! has a test here, which compares them with `Keepalive`.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -38,7 +38,7 @@ fn heartbeat<S: Stream<Item = u32> + Send>(inner: S) -> impl Stream<Item = u32> 
     HeartbeatStream::new(inner, ticks).map(|either| either.left_or(0))
 }
 
-/// axum's Server-Sent Events, as the bytes that leave the server. A keepalive is `:\n\n`.
+/// The server-sent events of axum, as the bytes that leave the server. A keepalive is `:\n\n`.
 fn axum<S>(inner: S, idle: Duration) -> impl Stream<Item = String> + Unpin
 where
     S: Stream<Item = Result<Event, axum::Error>> + Send + 'static,
@@ -62,8 +62,8 @@ fn failure() -> Result<Event, axum::Error> {
     Err(axum::Error::new("broken"))
 }
 
-/// How many items a stream has at once, up to a hundred.
-fn at_once(mut stream: impl Stream + Unpin) -> usize {
+/// Returns how many items are ready, up to a hundred.
+fn ready_items(mut stream: impl Stream + Unpin) -> usize {
     (0..100)
         .take_while(|_| stream.next().now_or_never().flatten().is_some())
         .count()
@@ -82,7 +82,7 @@ impl<R> LeftOr for futures::future::Either<u32, R> {
     }
 }
 
-/// Looks through a backlog and finds nothing in it: it spends the task's whole budget at each poll.
+/// Filters a backlog in which nothing is wanted. It spends the whole budget of the task at each poll.
 struct Filtered;
 
 impl Stream for Filtered {
@@ -96,19 +96,19 @@ impl Stream for Filtered {
     }
 }
 
-/// Whether a stream says something within two periods and a half, in real time.
+/// Returns whether a stream yields an item within two and a half idle times, in real time.
 async fn speaks(stream: impl Stream) -> bool {
     let mut stream = std::pin::pin!(stream);
     timeout(IDLE * 5 / 2, stream.next()).await.is_ok()
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_ten_missed_periods_there_is_one_keepalive_and_elsewhere_there_are_ten() {
+async fn after_ten_missed_idle_times_there_is_one_keepalive_and_ten_in_some_other_crates() {
     async fn missed(stream: impl Stream) -> usize {
         let mut stream = Box::pin(stream);
         assert!(stream.next().now_or_never().is_none());
         advance(IDLE * 10 + IDLE / 2).await;
-        at_once(stream)
+        ready_items(stream)
     }
     assert_eq!(missed(ours(stream::pending(), IDLE)).await, 1);
     assert_eq!(missed(axum(stream::pending(), IDLE)).await, 1);
@@ -117,7 +117,7 @@ async fn after_ten_missed_periods_there_is_one_keepalive_and_elsewhere_there_are
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_period_counts_from_the_last_item_and_in_heartbeat_stream_from_the_grid() {
+async fn idle_time_counts_from_the_last_item_but_not_in_heartbeat_stream() {
     async fn after_an_item(
         wrap: impl FnOnce(Pin<Box<dyn Stream<Item = u32> + Send>>) -> Pin<Box<dyn Stream<Item = u32>>>,
     ) -> Duration {
@@ -137,7 +137,7 @@ async fn a_period_counts_from_the_last_item_and_in_heartbeat_stream_from_the_gri
 }
 
 #[tokio::test]
-async fn a_source_that_spends_the_budget_starves_the_keepalives_of_the_others() {
+async fn an_inner_stream_that_spends_the_budget_starves_the_keepalives_of_other_crates() {
     let spawned = [
         tokio::spawn(speaks(ours(Filtered, IDLE))),
         tokio::spawn(speaks(axum(Filtered.map(|_| event()), IDLE))),
@@ -151,8 +151,8 @@ async fn a_source_that_spends_the_budget_starves_the_keepalives_of_the_others() 
     assert_eq!(spoke, [true, false, false, false]);
 }
 
-/// A thousand streams in one task, which is held up for two periods; then each has an item. How many of the next
-/// thousand events are items: the rest are keepalives that went in front of one.
+/// A thousand streams are in one task, which is delayed for two idle times. Then each stream has an item. Returns how
+/// many of the next thousand events are items. The others are keepalives that came before an item.
 async fn items_first(
     wrap: impl Fn(ReceiverStream<u32>) -> Pin<Box<dyn Stream<Item = bool>>>,
 ) -> usize {
@@ -174,7 +174,7 @@ async fn items_first(
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_that_wait_go_first_though_the_budget_is_spent_but_not_in_heartbeat_stream() {
+async fn waiting_items_go_first_even_if_the_budget_is_spent_but_not_in_heartbeat_stream() {
     let items = [
         items_first(|inner| ours(inner, IDLE).map(|item| item == 1).boxed_local()).await,
         items_first(|inner| {
@@ -192,7 +192,7 @@ async fn items_that_wait_go_first_though_the_budget_is_spent_but_not_in_heartbea
 #[tokio::test(start_paused = true)]
 async fn zero_turns_it_off_and_floods_axum() {
     assert_eq!(
-        at_once(Box::pin(ours(stream::pending(), Duration::ZERO))),
+        ready_items(Box::pin(ours(stream::pending(), Duration::ZERO))),
         0
     );
     let mut flooded = axum(stream::pending(), Duration::ZERO);
@@ -204,7 +204,7 @@ async fn zero_turns_it_off_and_floods_axum() {
 }
 
 #[tokio::test]
-async fn zero_panics_where_an_interval_is_taken() {
+async fn zero_panics_in_the_crates_that_use_an_interval() {
     assert!(catch_unwind(|| interval(Duration::ZERO)).is_err());
 }
 
@@ -221,7 +221,7 @@ async fn the_longest_duration_never_fires_and_panics_in_axum() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_activity_but_not_to_axum() {
+async fn an_error_is_activity_but_not_in_axum() {
     let failing = || stream::once(sleep(IDLE * 3 / 4).map(|()| failure())).chain(stream::pending());
     let start = Instant::now();
     let mut ours = Box::pin(failing().keepalive_with(IDLE, event));
@@ -237,8 +237,8 @@ async fn an_error_is_activity_but_not_to_axum() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn polled_after_the_end_there_is_nothing_but_a_keepalive_in_axum() {
-    /// Ends once. Whoever polls it again finds that it is pending.
+async fn nothing_follows_the_end_but_in_axum_a_keepalive_does() {
+    /// Ends once, and is pending when it is polled again.
     fn unfused<T>() -> impl Stream<Item = T> {
         let mut polls = 0;
         stream::poll_fn(move |_| {
@@ -259,10 +259,10 @@ async fn polled_after_the_end_there_is_nothing_but_a_keepalive_in_axum() {
 }
 
 #[test]
-fn it_is_made_outside_of_a_runtime_where_the_others_panic() {
+fn it_can_be_constructed_outside_a_runtime_where_the_others_panic() {
     let made = |make: fn()| catch_unwind(make).is_ok();
     assert!(made(|| drop(ours(stream::pending(), IDLE))));
     assert!(!made(|| drop(axum(stream::pending(), IDLE))));
-    // The other two are given a timer, and it is that which panics.
+    // The other two crates take a timer, whose constructor panics.
     assert!(!made(|| drop(interval(IDLE))));
 }

@@ -1,4 +1,4 @@
-//! Keepalives by a clock that is moved by hand, as an embedded program moves it: `cargo run --example ticks`
+//! Keepalives with a clock that the program advances itself, as embedded programs do: `cargo run --example ticks`
 
 use std::{
     pin::Pin,
@@ -14,7 +14,7 @@ mod timer;
 use timer::{TICKS, TickTimer};
 
 fn main() {
-    // It hangs.
+    // A stream that hangs.
     let source = stream::pending();
     let source = IdleTimeout::new(source, Duration::from_millis(35))
         .with_timer(TickTimer::default())
@@ -28,7 +28,7 @@ fn main() {
         match Pin::new(&mut events).poll_next(&mut cx) {
             Poll::Ready(Some(event)) => println!("tick {TICKS:?}: {event}"),
             Poll::Ready(None) => break,
-            // In earnest: sleep until the next interrupt, which counts.
+            // An embedded program would sleep here until the next interrupt, which counts the tick.
             Poll::Pending => _ = TICKS.fetch_add(1, Ordering::Relaxed),
         }
     }

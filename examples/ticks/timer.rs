@@ -1,4 +1,4 @@
-//! A timer that counts ticks: all that a program without an operating system may have. It needs `core` alone.
+//! A timer that counts ticks, for programs without an operating system. It only needs `core`.
 
 use core::{
     sync::atomic::{AtomicU32, Ordering},
@@ -11,18 +11,18 @@ use stream_keepalive::Timer;
 /// Milliseconds, counted by an interrupt.
 pub static TICKS: AtomicU32 = AtomicU32::new(0);
 
-/// It wakes nobody: the main loop polls at every tick.
+/// A timer that never wakes a task, because the main loop polls at every tick.
 #[derive(Default)]
 pub struct TickTimer {
     armed_at: u32,
-    /// `None`: more than can be counted.
+    /// `None` if that is more than can be counted.
     ticks: Option<u32>,
 }
 
 impl Timer for TickTimer {
     fn arm(&mut self, after: Duration) {
         self.armed_at = TICKS.load(Ordering::Relaxed);
-        // One more: the first tick may come at once.
+        // One more, because the first tick may come immediately.
         self.ticks = u32::try_from(after.as_millis() + 1).ok();
     }
 

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use stream_keepalive::Fill;
 
-/// Cuts a stream into chunks, and inserts a keepalive before each chunk where the filler lets it.
+/// Cuts a stream into chunks, and inserts a keepalive before each chunk where the filler allows it.
 ///
-/// The first byte of the input says how long the chunks are. The stream is what follows it. It may be that
-/// no keepalive may go out before a stream has begun.
+/// The first byte of the input is the length of the chunks, and the rest is the stream. Some targets allow no
+/// keepalive before the stream has begun.
 pub fn relay<F: Fill<Bytes> + Clone>(
     input: &[u8],
     filler: &F,
@@ -25,7 +25,7 @@ pub fn relay<F: Fill<Bytes> + Clone>(
     if cut.ready() {
         sent.extend_from_slice(&cut.fill());
     }
-    // Cuts do not matter.
+    // It does not matter how the stream is cut.
     let mut whole = filler.clone();
     whole.observe(&Bytes::copy_from_slice(stream));
     assert_eq!(cut.ready(), whole.ready());

@@ -16,7 +16,7 @@ use http_body_util::StreamBody;
 use stream_keepalive_http::{KeepaliveBody, KeepaliveLayer};
 use tower::{Layer, Service, service_fn};
 
-/// The body of a response that yields one chunk again and again, and has passed through the layer.
+/// A body that yields one chunk again and again, with the layer around it.
 fn filled(
     content_type: &'static str,
     chunk: &Bytes,
@@ -46,9 +46,9 @@ fn a_frame_costs_no_allocation_and_no_copy() {
         ("application/x-ndjson", "{\"id\":1}\n{"),
         ("application/grpc", "\0\0\0\0\x02ab\0\0\0"),
     ] {
-        // From a vector, so that a copy would be one.
+        // Made from a vector, so that a copy would allocate.
         let chunk = Bytes::from(chunk.as_bytes().to_vec());
-        // The first clone of such bytes allocates what the clones share.
+        // The first clone allocates the part that all clones share.
         let shared = chunk.clone();
         let mut body = filled(content_type, &chunk);
         let mut cx = Context::from_waker(Waker::noop());

@@ -530,7 +530,8 @@ impl Bucket {
         self.wakers += 1;
         let Some(slot) = self.free else {
             self.slots.push(waker);
-            return u32::try_from(self.slots.len() - 1).expect("fewer streams than addresses");
+            return u32::try_from(self.slots.len() - 1)
+                .expect("a queue holds fewer than 2^32 streams");
         };
         if let Slot::Free { next } = mem::replace(&mut self.slots[slot as usize], waker) {
             self.free = next;

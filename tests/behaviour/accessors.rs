@@ -1,4 +1,4 @@
-//! The way to the inner stream and back.
+//! Access to the inner stream, and getting it back.
 
 use std::{
     pin::Pin,
@@ -12,13 +12,13 @@ use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 use crate::{KEEPALIVE, LAST, ending, keepalives, support::clock::Clock, yields_after};
 
 on_every_clock! {
-    an_item_taken_from_the_inner_stream_breaks_no_silence,
-    an_item_taken_from_the_inner_stream_delays_no_timeout,
+    an_item_taken_from_the_inner_stream_does_not_restart_the_clock,
+    an_item_taken_from_the_inner_stream_does_not_delay_the_timeout,
     the_inner_stream_comes_back_with_all_its_items,
     every_type_can_be_printed_whatever_the_filler_is,
 }
 
-async fn an_item_taken_from_the_inner_stream_breaks_no_silence<C: Clock>(clock: C) {
+async fn an_item_taken_from_the_inner_stream_does_not_restart_the_clock<C: Clock>(clock: C) {
     let (remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE / 2).await;
@@ -32,7 +32,7 @@ async fn an_item_taken_from_the_inner_stream_breaks_no_silence<C: Clock>(clock: 
     yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
 }
 
-async fn an_item_taken_from_the_inner_stream_delays_no_timeout<C: Clock>(clock: C) {
+async fn an_item_taken_from_the_inner_stream_does_not_delay_the_timeout<C: Clock>(clock: C) {
     let (remote, mut events) = ending(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE / 2).await;

@@ -18,7 +18,7 @@ use futures::{
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use stream_keepalive::{Fill, IdleTimeout, Keepalive, KeepaliveExt, Repeat, Timer, TokioTimer};
 
-/// A part of an adapter, with the auto traits of `Mark`. Never fused.
+/// A part of an adapter, with the auto traits of `Mark`. It is never fused.
 struct Part<Mark>(PhantomData<Mark>);
 
 impl<Mark> Stream for Part<Mark> {
@@ -59,7 +59,7 @@ assert_not_impl_any!(NotSync: Sync);
 assert_impl_all!(NotUnpin: Send, Sync);
 assert_not_impl_any!(NotUnpin: Unpin);
 
-// With the default timer an inner stream that is `Unpin` needs no pinning.
+// With the default timer, an adapter of an `Unpin` stream is `Unpin`.
 assert_impl_all!(TokioTimer: Send, Sync, Unpin, Debug, Default);
 assert_impl_all!(Keepalive<Plain>: Send, Sync, Unpin);
 assert_impl_all!(Keepalive<Plain, fn() -> Item>: Send, Sync, Unpin);
@@ -101,10 +101,10 @@ assert_not_impl_any!(IdleTimeout<Plain, NotSync, Plain>: Sync);
 assert_impl_all!(IdleTimeout<NotUnpin, fn() -> Item, Plain>: Stream, FusedStream, Send, Sync);
 assert_not_impl_any!(IdleTimeout<NotUnpin, fn() -> Item, Plain>: Unpin);
 
-// The item of a value form counts: it is stored.
+// The item of `Repeat` is stored, so its auto traits count.
 assert_not_impl_any!(Keepalive<Pending<Rc<()>>, Repeat<Rc<()>>, Plain>: Send, Sync);
 
-// Every stream can be wrapped, one that cannot be named as well.
+// Every stream can be wrapped, even if its type cannot be named.
 assert_impl_all!(Plain: KeepaliveExt);
 assert_impl_all!(NotUnpin: KeepaliveExt);
 assert_impl_all!(dyn Stream<Item = Item>: KeepaliveExt);

@@ -1,4 +1,4 @@
-//! The task's cooperative budget is spent as an adapter is polled: an item that waits still wins.
+//! An item that waits wins even if the task's cooperative budget is spent when an adapter is polled.
 
 use std::{io::Write, pin::Pin, thread, time::Duration};
 
@@ -30,7 +30,7 @@ use crate::{
 
 const ITEM: &str = "item";
 
-/// Far more streams than a budget serves.
+/// Many more streams than a budget allows.
 const STREAMS: usize = 1_000;
 
 type Strings = Pin<Box<dyn Stream<Item = &'static str> + Send>>;
@@ -151,7 +151,7 @@ async fn an_item_wins_over_an_immediate_keepalive<C: Clock<Timer: Send + 'static
     assert_eq!(events.next().now_or_never(), Some(Some(KEEPALIVE)));
 }
 
-async fn another_idle_time_ends_the_doubt<C: Clock<Timer: Send + 'static>>(clock: C) {
+async fn another_idle_time_settles_the_doubt<C: Clock<Timer: Send + 'static>>(clock: C) {
     let (_sender, inner) = channel();
     let mut events = Keepalive::new(inner, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     assert!(poll!(events.next()).is_pending());
@@ -183,13 +183,13 @@ on_tokio! {
     the_end_wins_over_what_is_overdue,
     without_an_item_the_next_poll_decides,
     an_item_wins_over_an_immediate_keepalive,
-    another_idle_time_ends_the_doubt,
+    another_idle_time_settles_the_doubt,
     no_item_of_many_channels_in_one_task_is_lost,
     no_item_of_many_broadcast_receivers_in_one_task_is_lost,
     no_item_of_many_watch_receivers_in_one_task_is_lost,
 }
 
-/// While in doubt, no timer is touched, and the task is woken at every poll.
+/// While the keepalive is in doubt, no timer is touched, and the task is woken at every poll.
 #[test]
 fn a_doubt_lasts_until_a_poll_begins_with_budget() {
     let clock = ByHand::default();
@@ -222,7 +222,7 @@ fn a_doubt_lasts_until_a_poll_begins_with_budget() {
     assert_pending!(keepalives.poll_next());
 }
 
-/// Streams that are silent until something sends an item to each of them.
+/// Streams that are idle until the function sends an item to each of them.
 type Sources = (Vec<Strings>, Box<dyn FnOnce() + Send>);
 
 fn channels() -> Sources {
@@ -230,7 +230,7 @@ fn channels() -> Sources {
     let send = move || {
         for sender in senders {
             sender.try_send(ITEM).unwrap();
-            // The sources stay open.
+            // The channels stay open.
             std::mem::forget(sender);
         }
     };
@@ -322,7 +322,7 @@ impl Together {
     }
 }
 
-/// The task is held up for longer than `idle`, and then each stream has an item.
+/// The task is blocked for longer than `idle`, and then each stream has an item.
 async fn no_item_is_lost<C: Clock<Timer: Send + 'static>>(clock: C, sources: impl Fn() -> Sources) {
     for together in Together::ALL {
         for adapter in Adapter::ALL {
@@ -371,14 +371,14 @@ fn no_item_is_lost_in_real_time<T: Timer + Send + 'static>(
     timer: impl Fn() -> T + Send + Sync + 'static,
     sources: impl AsyncFnOnce() -> Sources,
 ) {
-    // Far longer than it takes to poll all streams once.
+    // Much longer than it takes to poll all streams once.
     const IDLE: Duration = Duration::from_millis(400);
     let (streams, send) = runtime.block_on(sources());
     let task = runtime.spawn(async move {
         let wrap = |inner| Adapter::IdleTimeoutAboveKeepalive.wrap(inner, IDLE, &timer);
         let streams: Vec<_> = streams.into_iter().map(wrap).collect();
         let count = streams.len();
-        // The first item of each alone: after it, on a busy machine, a stream may go idle while others are served.
+        // Only the first item of each stream counts, because after it, a stream may go idle on a busy machine.
         let mut events = Together::FuturesUnordered.first_items(streams);
         assert!(poll!(events.next()).is_pending());
         send();
@@ -387,7 +387,7 @@ fn no_item_is_lost_in_real_time<T: Timer + Send + 'static>(
         (items.count().await, count)
     });
     let done = runtime.block_on(async { timeout(Duration::from_secs(60), task).await });
-    let (items, count) = done.expect("the task ends").unwrap();
+    let (items, count) = done.expect("the task ends in time").unwrap();
     assert_eq!(items, count);
 }
 
@@ -400,7 +400,7 @@ fn no_item_is_lost_on_either_flavour_of_runtime() {
     }
 }
 
-/// Each item is a line that has long been in the socket's buffer.
+/// Each item is a line that has been in the socket's buffer for a long time.
 #[test]
 fn no_line_of_many_sockets_is_lost() {
     async fn sockets() -> Sources {
@@ -429,13 +429,13 @@ fn no_line_of_many_sockets_is_lost() {
     }
 }
 
-/// The timer's sleep, which was set for an earlier idle period, has fired. Before the task runs again its thread is
-/// held up, and a line arrives that the runtime has not looked for yet.
+/// The timer's sleep was set in an earlier idle period, and has fired. Before the task runs again, its thread is
+/// blocked, and a line arrives that the runtime has not polled for yet.
 #[test]
-fn a_line_wins_that_arrives_while_the_thread_is_held_up() {
+fn a_line_that_arrives_while_the_thread_is_blocked_wins() {
     const IDLE: Duration = Duration::from_millis(50);
 
-    /// `None`: the machine was too slow, so that the stream was idle before its thread was held up.
+    /// Returns `None` if the machine was so slow that the stream was idle before its thread was blocked.
     async fn first_event_after_a_holdup(adapter: Adapter) -> Option<Option<&'static str>> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await;
@@ -452,7 +452,7 @@ fn a_line_wins_that_arrives_while_the_thread_is_held_up() {
         if events.next().await != Some(ITEM) {
             return None;
         }
-        // The second idle period ends half a period after the sleep fires.
+        // The second idle period ends half an idle time after the sleep fires.
         assert!(poll!(events.next()).is_pending());
         let holdup = tokio::spawn(async move {
             sleep(IDLE * 3 / 4).await;

@@ -1,4 +1,4 @@
-//! What silences that are always broken in time cost a task.
+//! How often a task is woken for nothing if an item always comes before `idle` has passed.
 
 use std::time::Duration;
 
@@ -30,23 +30,23 @@ async fn idle_wake_ups(gap: Duration, stacked: bool) -> u32 {
     remote.end();
     let items = task.await.unwrap();
     assert_eq!(items, ["busy"; ITEMS as usize]);
-    // The first poll, two for each item and the silence behind it, and one for the end.
+    // The first poll, two for each item (one finds it, one finds nothing), and one for the end.
     remote.polls() as u32 - (1 + 2 * ITEMS + 1)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_with_many_items_a_period_wakes_for_nothing_about_once_a_period() {
+async fn with_many_items_per_idle_time_there_is_about_one_spurious_wake_up_per_idle_time() {
     let gap = Duration::from_millis(70);
     let periods = ((gap * ITEMS).as_secs() / IDLE.as_secs()) as u32;
     let wake_ups = idle_wake_ups(gap, false).await;
     assert!(wake_ups <= periods, "{wake_ups} in {periods} periods");
-    // A timer moved at each silence would wake for nothing never, and cost each silence more.
+    // A timer that is moved in each idle period would never wake for nothing, but would cost more in each.
     assert!(wake_ups + 1 >= periods, "{wake_ups} in {periods} periods");
     assert!(idle_wake_ups(gap, true).await <= periods * 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_with_few_items_a_period_wakes_for_nothing_less_than_twice_a_period() {
+async fn with_few_items_per_idle_time_there_are_less_than_two_spurious_wake_ups_per_idle_time() {
     for gap in [5, 7, 11, 19] {
         let gap = Duration::from_secs(gap);
         let periods = (gap * ITEMS).as_secs() / IDLE.as_secs();

@@ -1,4 +1,4 @@
-//! What the adapters ask of a timer, and when they leave it alone.
+//! How the adapters use a timer, and when they do not touch it.
 
 use std::{pin::Pin, time::Duration};
 
@@ -35,7 +35,7 @@ fn while_items_are_ready_no_timer_is_touched() {
 }
 
 #[test]
-fn an_item_within_a_silence_touches_no_timer() {
+fn an_item_before_idle_has_passed_touches_no_timer() {
     let clock = ByHand::default();
     let (remote, mut events) = keepalives(&clock, IDLE);
     assert_pending!(events.poll_next());
@@ -47,7 +47,7 @@ fn an_item_within_a_silence_touches_no_timer() {
 }
 
 #[test]
-fn a_silence_arms_the_timer_once_however_often_it_is_polled() {
+fn an_idle_period_arms_the_timer_once_however_often_it_is_polled() {
     let clock = ByHand::default();
     let (_remote, mut events) = keepalives(&clock, IDLE);
     for keepalive in 1..=3 {

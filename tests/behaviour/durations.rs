@@ -1,4 +1,4 @@
-//! Every duration with the default timer: zero, parts of its resolution, years, and beyond the clock.
+//! All durations with the default timer: zero, fractions of its resolution, years, and more than the clock can count.
 
 use std::{pin::Pin, time::Duration};
 
@@ -31,7 +31,7 @@ fn longest() -> Duration {
     Duration::new((fits / 1_000_000_000) as u64, (fits % 1_000_000_000) as u32)
 }
 
-/// Durations around every border at which arithmetic could overflow.
+/// Durations around all limits at which arithmetic could overflow.
 fn endless() -> Vec<Duration> {
     let longest = longest();
     let mut endless = vec![longest];
@@ -76,7 +76,7 @@ async fn a_duration_too_long_for_the_clock_never_fires() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_duration_too_long_for_the_clock_may_be_set_within_a_silence() {
+async fn a_duration_too_long_for_the_clock_may_be_set_while_idle() {
     for idle in endless() {
         let (_remote, mut events) = keepalives(&PausedTokio, MILLI);
         assert_pending!(events.poll_next());
@@ -88,7 +88,7 @@ async fn a_duration_too_long_for_the_clock_may_be_set_within_a_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn years_of_silence_are_counted_to_the_millisecond() {
+async fn years_of_idle_time_are_counted_to_the_millisecond() {
     for years in [1, 2, 3, 10, 73] {
         for idle in [YEAR * years - MILLI, YEAR * years, YEAR * years + MILLI] {
             let (_remote, mut kept) = keepalives(&PausedTokio, idle);
@@ -107,7 +107,7 @@ async fn years_of_silence_are_counted_to_the_millisecond() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_set_within_a_silence_to_centuries_that_cannot_be_counted_never_fires() {
+async fn an_idle_time_of_uncountable_centuries_set_while_idle_never_fires() {
     let (_remote, mut kept) = keepalives(&PausedTokio, MILLI);
     assert_pending!(kept.poll_next());
     Pin::new(&mut *kept).set_idle(YEAR * 600);
@@ -152,7 +152,7 @@ async fn a_longer_idle_time_adds_one_wake_up_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_keepalive_asked_for_late_after_the_timer_fired_early_wakes_nobody_again() {
+async fn after_an_early_timer_a_late_poll_gets_its_keepalive_without_another_wake_up() {
     let (remote, mut kept) = keepalives(&PausedTokio, MILLI * 20);
     assert_pending!(kept.poll_next());
     advance(MILLI * 10).await;
@@ -166,14 +166,14 @@ async fn a_keepalive_asked_for_late_after_the_timer_fired_early_wakes_nobody_aga
 }
 
 #[test]
-fn a_silence_of_decades_delays_no_other_stream() {
-    PausedTokio::run(a_silence_of_decades);
-    SharedQueue::run(a_silence_of_decades);
+fn an_idle_time_of_decades_delays_no_other_stream() {
+    PausedTokio::run(an_idle_time_of_decades);
+    SharedQueue::run(an_idle_time_of_decades);
 }
 
-async fn a_silence_of_decades<C: Clock>(clock: C) {
-    // Tokio's timers stand in slots of 2^30 ms, 64 in a round. Before version 1.54, one that was whole rounds away hid
-    // those that moved on to the next slot.
+async fn an_idle_time_of_decades<C: Clock>(clock: C) {
+    // Tokio's timer wheel has 64 slots of 2^30 ms. Before version 1.54, a timer that was whole rounds away hid timers
+    // that moved to the next slot.
     let slot = Duration::from_millis(1 << 30);
     let hour = Duration::from_secs(3600);
     let (_remote, mut far) = keepalives(&clock, slot * 64 * 11);
@@ -187,7 +187,7 @@ async fn a_silence_of_decades<C: Clock>(clock: C) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_jumps_by_years_costs_one_keepalive() {
+async fn a_clock_that_jumps_by_years_yields_one_keepalive() {
     let (_remote, mut events) = keepalives(&PausedTokio, PausedTokio::IDLE);
     for years in [1, 10, 1000] {
         assert_pending!(events.poll_next());

@@ -1,4 +1,4 @@
-//! What goes wrong around a stream, and leaves it well.
+//! Faults around a stream that it survives.
 
 use std::{
     pin::Pin,
@@ -25,23 +25,23 @@ use crate::{
 };
 
 on_every_clock! {
-    an_inner_stream_that_panics_may_be_polled_on,
-    a_panic_of_the_inner_stream_breaks_no_silence,
-    a_panic_of_the_inner_stream_delays_no_timeout;
+    an_inner_stream_that_has_panicked_can_be_polled_again,
+    a_panic_of_the_inner_stream_does_not_restart_the_clock,
+    a_panic_of_the_inner_stream_does_not_delay_the_timeout;
     exact:
-    a_jump_of_years_costs_one_keepalive,
-    a_stream_dropped_within_a_silence_wakes_nobody,
+    a_jump_of_years_yields_one_keepalive,
+    a_stream_dropped_while_idle_wakes_nobody,
 }
 
-/// Panics where a [`Source`] would yield this.
+/// The item at which a [`panicking`] source panics.
 const PANIC: &str = "the inner stream panics";
 
-/// A source that panics at such an item.
+/// A source that panics instead of yielding [`PANIC`].
 fn panicking(source: Source<&'static str>) -> impl Stream<Item = &'static str> + Unpin {
     source.inspect(|item| assert_ne!(*item, PANIC, "{PANIC}"))
 }
 
-async fn an_inner_stream_that_panics_may_be_polled_on<C: Clock>(clock: C) {
+async fn an_inner_stream_that_has_panicked_can_be_polled_again<C: Clock>(clock: C) {
     let (remote, source) = source();
     let idle = C::IDLE;
     let events =
@@ -57,7 +57,7 @@ async fn an_inner_stream_that_panics_may_be_polled_on<C: Clock>(clock: C) {
     assert_ready_eq!(events.poll_next(), None);
 }
 
-async fn a_panic_of_the_inner_stream_breaks_no_silence<C: Clock>(clock: C) {
+async fn a_panic_of_the_inner_stream_does_not_restart_the_clock<C: Clock>(clock: C) {
     let (remote, source) = source();
     let idle = C::IDLE;
     let events =
@@ -71,7 +71,7 @@ async fn a_panic_of_the_inner_stream_breaks_no_silence<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, idle / 2, KEEPALIVE).await;
 }
 
-async fn a_panic_of_the_inner_stream_delays_no_timeout<C: Clock>(clock: C) {
+async fn a_panic_of_the_inner_stream_does_not_delay_the_timeout<C: Clock>(clock: C) {
     let (remote, source) = source();
     let events = IdleTimeout::new(panicking(source), C::IDLE).with_timer(clock.timer());
     let mut events = spawn(events.with_last(|| LAST));
@@ -84,7 +84,7 @@ async fn a_panic_of_the_inner_stream_delays_no_timeout<C: Clock>(clock: C) {
     assert_ready_eq!(events.poll_next(), None);
 }
 
-async fn a_jump_of_years_costs_one_keepalive<C: Clock>(clock: C) {
+async fn a_jump_of_years_yields_one_keepalive<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     for years in [1, 10, 100] {
         assert_pending!(events.poll_next());
@@ -98,7 +98,7 @@ async fn a_jump_of_years_costs_one_keepalive<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
 
-async fn a_stream_dropped_within_a_silence_wakes_nobody<C: Clock>(clock: C) {
+async fn a_stream_dropped_while_idle_wakes_nobody<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     let mut task = spawn(());
     task.enter(|cx, _| assert!(Pin::new(&mut *events).poll_next(cx).is_pending()));
@@ -117,7 +117,7 @@ impl Wake for Touchy {
 }
 
 #[test]
-fn a_waker_that_panics_leaves_the_stream_well() {
+fn a_waker_that_panics_does_not_break_the_stream() {
     let clock = ByHand::default();
     let (_remote, mut events) = keepalives(&clock, ByHand::IDLE);
     let touchy = Waker::from(Arc::new(Touchy));
@@ -143,29 +143,29 @@ mod in_tokio {
 
     const IDLE: Duration = Duration::from_millis(20);
 
-    /// Far more than a busy machine needs.
+    /// Leaves room for a busy machine.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// A runtime whose clock runs by itself, on a thread of its own.
+    /// A runtime with a thread of its own, which drives the clock.
     fn runtime() -> Runtime {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).enable_time().build().unwrap()
     }
 
-    /// A stream whose timer lives on that runtime.
+    /// A stream whose timer belongs to this runtime.
     fn armed<T: Timer + Unpin + Send>(
         runtime: &Runtime,
         idle: Duration,
         timer: T,
     ) -> Spawn<impl Stream<Item = &'static str> + Unpin + Send + use<T>> {
         let _guard = runtime.enter();
-        let silent = stream::pending();
-        let mut events = spawn(Keepalive::new(silent, idle, Repeat(KEEPALIVE)).with_timer(timer));
+        let inner = stream::pending();
+        let mut events = spawn(Keepalive::new(inner, idle, Repeat(KEEPALIVE)).with_timer(timer));
         assert_pending!(events.poll_next());
         events
     }
 
-    /// Does it on another thread, from where the outcome comes.
+    /// Runs `what` on another thread, which sends the result.
     fn elsewhere<T: Send + 'static>(
         what: impl FnOnce() -> T + Send + 'static,
     ) -> mpsc::Receiver<T> {
@@ -182,8 +182,8 @@ mod in_tokio {
         assert_eq!(next.recv_timeout(PATIENCE), Ok(Some(KEEPALIVE)));
     }
 
-    /// How a stream panics that waits while the runtime goes that its timer lives on.
-    fn panic_when_it_goes(timer: impl Timer + Unpin + Send + 'static) -> Panic {
+    /// Returns the panic of a stream that waits while the runtime of its timer is shut down.
+    fn panic_at_shutdown(timer: impl Timer + Unpin + Send + 'static) -> Panic {
         let first = runtime();
         let mut events = armed(&first, Duration::from_secs(3600), timer);
         let (polled, is_polled) = mpsc::channel();
@@ -198,24 +198,24 @@ mod in_tokio {
         });
         is_polled.recv_timeout(PATIENCE).unwrap();
         drop(first);
-        waiting.recv_timeout(PATIENCE).expect("it hangs")
+        waiting.recv_timeout(PATIENCE).expect("the stream hangs")
     }
 
     #[test]
-    fn a_stream_whose_runtime_goes_while_it_waits_panics_and_does_not_hang() {
-        let panic = panic_when_it_goes(TokioTimer::new());
+    fn a_stream_whose_runtime_is_shut_down_while_it_waits_panics_and_does_not_hang() {
+        let panic = panic_at_shutdown(TokioTimer::new());
         assert!(panic.message.contains("Tokio"), "{panic:?}");
         assert!(panic.message.contains("shutdown"), "{panic:?}");
     }
 
     #[test]
-    fn streams_whose_queue_loses_its_runtime_panic_and_do_not_hang() {
-        let panic = panic_when_it_goes(SharedTimers::new().timer());
+    fn streams_whose_queue_loses_its_runtime_panic_instead_of_hanging() {
+        let panic = panic_at_shutdown(SharedTimers::new().timer());
         assert!(panic.message.contains("shut down"), "{panic:?}");
     }
 
     #[test]
-    fn a_stream_that_comes_to_a_queue_without_its_runtime_panics_and_does_not_hang() {
+    fn a_stream_that_enters_a_queue_without_a_runtime_panics_and_does_not_hang() {
         let timers = SharedTimers::new();
         let first = runtime();
         let events = armed(&first, IDLE, timers.timer());
@@ -224,12 +224,12 @@ mod in_tokio {
         let mut late =
             Keepalive::new(stream::pending(), IDLE, Repeat(KEEPALIVE)).with_timer(timers.timer());
         let next = elsewhere(move || panic_of(|| runtime().block_on(late.next())));
-        let panic = next.recv_timeout(PATIENCE).expect("it hangs");
+        let panic = next.recv_timeout(PATIENCE).expect("the stream hangs");
         assert!(panic.message.contains("shut down"), "{panic:?}");
     }
 
     #[test]
-    fn a_stream_whose_runtime_has_gone_passes_items_and_can_be_dropped() {
+    fn a_stream_whose_runtime_is_gone_passes_items_and_can_be_dropped() {
         let first = runtime();
         let (remote, inner) = source();
         let mut events = spawn(inner.keepalive(Duration::from_secs(3600), KEEPALIVE));

@@ -1,4 +1,4 @@
-//! A filler that sees the items, and that may hold a keepalive back.
+//! A filler that observes the items, and that may hold a keepalive back.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -20,13 +20,13 @@ use crate::{
 on_every_clock! {
     every_item_is_observed_before_it_is_passed_on_and_no_keepalive_is,
     a_filler_that_is_not_ready_starts_the_idle_clock_again,
-    a_filler_that_becomes_ready_within_a_period_fills_at_its_end,
+    a_filler_that_becomes_ready_before_idle_has_passed_fills_after_idle,
     an_immediate_keepalive_waits_for_a_filler_that_is_not_ready,
-    a_filler_is_asked_once_for_each_period,
+    a_filler_is_asked_once_per_idle_time,
     after_a_panic_in_observe_the_next_item_passes,
     after_a_panic_in_ready_the_idle_clock_starts_again;
     exact:
-    a_consumer_that_comes_late_to_a_filler_that_is_not_ready_waits_a_whole_period,
+    a_late_consumer_of_a_filler_that_is_not_ready_waits_a_whole_idle_time,
 }
 
 /// Repeats the last item that it saw, while it is allowed to.
@@ -111,7 +111,7 @@ async fn a_filler_that_is_not_ready_starts_the_idle_clock_again<C: Clock>(clock:
     yields_after(&clock, &mut events, C::IDLE, 0).await;
 }
 
-async fn a_filler_that_becomes_ready_within_a_period_fills_at_its_end<C: Clock>(clock: C) {
+async fn a_filler_that_becomes_ready_before_idle_has_passed_fills_after_idle<C: Clock>(clock: C) {
     let (_remote, last, mut events) = filled(&clock);
     last.hold_back(true);
     assert_pending!(events.poll_next());
@@ -133,7 +133,7 @@ async fn an_immediate_keepalive_waits_for_a_filler_that_is_not_ready<C: Clock>(c
     yields_after(&clock, &mut events, C::IDLE, 0).await;
 }
 
-async fn a_filler_is_asked_once_for_each_period<C: Clock>(clock: C) {
+async fn a_filler_is_asked_once_per_idle_time<C: Clock>(clock: C) {
     let (remote, last, mut events) = filled(&clock);
     for period in 1..=3 {
         for _ in 0..10 {
@@ -143,7 +143,7 @@ async fn a_filler_is_asked_once_for_each_period<C: Clock>(clock: C) {
         assert_ready_eq!(events.poll_next(), Some(0));
         assert_eq!(last.0.borrow().asked, period);
     }
-    // An item that has come meanwhile wins, and nobody asks for a keepalive.
+    // An item that has come in the meantime wins, and the filler is not asked.
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE).await;
     remote.send(1);
@@ -172,9 +172,7 @@ async fn after_a_panic_in_ready_the_idle_clock_starts_again<C: Clock>(clock: C) 
     yields_after(&clock, &mut events, C::IDLE, 0).await;
 }
 
-async fn a_consumer_that_comes_late_to_a_filler_that_is_not_ready_waits_a_whole_period<C: Clock>(
-    clock: C,
-) {
+async fn a_late_consumer_of_a_filler_that_is_not_ready_waits_a_whole_idle_time<C: Clock>(clock: C) {
     let (_remote, last, mut events) = filled(&clock);
     last.hold_back(true);
     assert_pending!(events.poll_next());
@@ -186,7 +184,7 @@ async fn a_consumer_that_comes_late_to_a_filler_that_is_not_ready_waits_a_whole_
 
 /// A timer that has always expired does not keep a task busy within one poll.
 #[test]
-fn a_timer_that_expires_at_once_wakes_the_task_instead_of_spinning() {
+fn a_timer_that_expires_immediately_wakes_the_task_instead_of_spinning() {
     let (_remote, source) = source();
     let last = Last::default();
     last.hold_back(true);
@@ -201,7 +199,7 @@ fn a_timer_that_expires_at_once_wakes_the_task_instead_of_spinning() {
     assert_ready_eq!(events.poll_next(), Some(0));
 }
 
-/// A budget that is spent just as the clock starts again is a doubt as any other.
+/// While it is in doubt whether an item waits, the filler is not asked.
 #[test]
 fn a_filler_is_not_asked_while_the_keepalive_is_in_doubt() {
     let clock = ByHand::default();

@@ -1,4 +1,4 @@
-//! What is left after the end, and what is known of it before.
+//! The end of a stream, and its size hint before and after the end.
 
 use futures::{Stream, stream::FusedStream};
 use stream_keepalive::{IdleTimeout, Keepalive, Repeat};

@@ -1,4 +1,4 @@
-//! When silence ends a stream, and when it does not.
+//! When an idle timeout ends a stream, and when it does not.
 
 use std::{cell::Cell, time::Duration};
 
@@ -12,25 +12,25 @@ use crate::{
 };
 
 on_every_clock! {
-    items_and_the_end_pass_at_once_and_in_order,
-    a_silent_stream_ends_when_idle_is_over_and_not_before,
-    a_silent_stream_yields_its_last_item_and_then_ends,
-    a_stream_that_is_asked_late_still_ends,
+    items_and_the_end_pass_immediately_and_in_order,
+    an_idle_stream_ends_after_idle_and_not_before,
+    an_idle_stream_yields_its_last_item_and_then_ends,
+    a_stream_that_is_polled_late_still_ends,
     the_clock_does_not_start_at_construction,
     the_clock_does_not_start_at_an_item,
-    a_poll_in_between_does_not_start_the_clock_anew,
-    an_item_starts_the_clock_anew,
-    an_error_starts_the_clock_anew,
+    a_poll_in_between_does_not_restart_the_clock,
+    an_item_restarts_the_clock,
+    an_error_restarts_the_clock,
     an_item_found_at_the_same_poll_keeps_the_stream_open,
     the_end_found_at_the_same_poll_replaces_the_last_item,
     a_stream_that_ends_by_itself_has_no_last_item,
     the_last_item_is_made_as_it_is_yielded,
     a_last_item_set_twice_is_the_second,
     a_last_item_that_panics_leaves_the_stream_ended,
-    what_comes_after_the_timeout_stays_in_the_inner_stream,
+    items_after_the_timeout_stay_in_the_inner_stream,
 }
 
-async fn items_and_the_end_pass_at_once_and_in_order<C: Clock>(clock: C) {
+async fn items_and_the_end_pass_immediately_and_in_order<C: Clock>(clock: C) {
     let (remote, mut events) = ending(&clock, C::IDLE);
     remote.send("a");
     remote.send("b");
@@ -42,14 +42,14 @@ async fn items_and_the_end_pass_at_once_and_in_order<C: Clock>(clock: C) {
     assert_ready_eq!(events.poll_next(), None);
 }
 
-async fn a_silent_stream_ends_when_idle_is_over_and_not_before<C: Clock>(clock: C) {
+async fn an_idle_stream_ends_after_idle_and_not_before<C: Clock>(clock: C) {
     let (_remote, source) = source::<&str>();
     let mut events = spawn(IdleTimeout::new(source, C::IDLE).with_timer(clock.timer()));
     assert_pending!(events.poll_next());
     answers_after(&clock, &mut events, C::IDLE, None).await;
 }
 
-async fn a_silent_stream_yields_its_last_item_and_then_ends<C: Clock>(clock: C) {
+async fn an_idle_stream_yields_its_last_item_and_then_ends<C: Clock>(clock: C) {
     let (_remote, mut events) = ending(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE - C::TICK).await;
@@ -58,7 +58,7 @@ async fn a_silent_stream_yields_its_last_item_and_then_ends<C: Clock>(clock: C) 
     assert_ready_eq!(events.poll_next(), None);
 }
 
-async fn a_stream_that_is_asked_late_still_ends<C: Clock>(clock: C) {
+async fn a_stream_that_is_polled_late_still_ends<C: Clock>(clock: C) {
     for overdue in [C::TICK, C::IDLE * 10] {
         let (_remote, mut events) = ending(&clock, C::IDLE);
         assert_pending!(events.poll_next());
@@ -85,7 +85,7 @@ async fn the_clock_does_not_start_at_an_item<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE, LAST).await;
 }
 
-async fn a_poll_in_between_does_not_start_the_clock_anew<C: Clock>(clock: C) {
+async fn a_poll_in_between_does_not_restart_the_clock<C: Clock>(clock: C) {
     let (_remote, mut events) = ending(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE / 2).await;
@@ -93,7 +93,7 @@ async fn a_poll_in_between_does_not_start_the_clock_anew<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
 }
 
-async fn an_item_starts_the_clock_anew<C: Clock>(clock: C) {
+async fn an_item_restarts_the_clock<C: Clock>(clock: C) {
     let (remote, mut events) = ending(&clock, C::IDLE);
     for _ in 0..5 {
         assert_pending!(events.poll_next());
@@ -105,7 +105,7 @@ async fn an_item_starts_the_clock_anew<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE, LAST).await;
 }
 
-async fn an_error_starts_the_clock_anew<C: Clock>(clock: C) {
+async fn an_error_restarts_the_clock<C: Clock>(clock: C) {
     let (remote, source) = source::<Result<u8, &str>>();
     let mut events = spawn(IdleTimeout::new(source, C::IDLE).with_timer(clock.timer()));
     assert_pending!(events.poll_next());
@@ -182,7 +182,7 @@ async fn a_last_item_that_panics_leaves_the_stream_ended<C: Clock>(clock: C) {
     assert_eq!(remote.polls(), polls);
 }
 
-async fn what_comes_after_the_timeout_stays_in_the_inner_stream<C: Clock>(clock: C) {
+async fn items_after_the_timeout_stay_in_the_inner_stream<C: Clock>(clock: C) {
     let (remote, source) = source();
     let mut events = Box::new(IdleTimeout::new(source, C::IDLE).with_timer(clock.timer()));
     let mut task = spawn(&mut events);

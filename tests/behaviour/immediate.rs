@@ -1,4 +1,4 @@
-//! The keepalive that goes out at once, and the polls that it does not go out at.
+//! When the immediate keepalive is inserted, and when it is not.
 
 use std::{cell::Cell, pin::Pin, time::Duration};
 
@@ -19,17 +19,17 @@ use crate::{
 };
 
 on_every_clock! {
-    a_first_poll_that_finds_nothing_gets_a_keepalive_at_once,
-    an_item_at_the_first_poll_serves_as_well,
-    the_end_at_the_first_poll_serves_as_well,
-    only_the_first_poll_is_impatient,
+    a_first_poll_that_finds_no_item_yields_a_keepalive,
+    an_item_at_the_first_poll_replaces_it,
+    the_end_at_the_first_poll_replaces_it,
+    only_the_first_poll_yields_it,
     the_wait_before_the_first_poll_does_not_matter,
     on_a_stream_that_has_been_polled_it_does_nothing,
     a_zero_idle_turns_it_off,
     a_zero_idle_replaced_before_the_first_poll_does_not,
     with_an_endless_idle_it_is_the_only_one,
     a_filler_that_panics_costs_it,
-    twice_is_once,
+    calling_it_twice_is_calling_it_once,
 }
 
 fn immediate<C: Clock>(clock: &C, idle: Duration) -> (Remote<&'static str>, Spawn<Keepalives<C>>) {
@@ -38,7 +38,7 @@ fn immediate<C: Clock>(clock: &C, idle: Duration) -> (Remote<&'static str>, Spaw
     (remote, spawn(events.immediate()))
 }
 
-async fn a_first_poll_that_finds_nothing_gets_a_keepalive_at_once<C: Clock>(clock: C) {
+async fn a_first_poll_that_finds_no_item_yields_a_keepalive<C: Clock>(clock: C) {
     let (remote, mut events) = immediate(&clock, C::IDLE);
     assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
     assert_pending!(events.poll_next());
@@ -47,7 +47,7 @@ async fn a_first_poll_that_finds_nothing_gets_a_keepalive_at_once<C: Clock>(cloc
     assert_ready_eq!(events.poll_next(), None);
 }
 
-async fn an_item_at_the_first_poll_serves_as_well<C: Clock>(clock: C) {
+async fn an_item_at_the_first_poll_replaces_it<C: Clock>(clock: C) {
     let (remote, mut events) = immediate(&clock, C::IDLE);
     remote.send("a");
     assert_ready_eq!(events.poll_next(), Some("a"));
@@ -55,14 +55,14 @@ async fn an_item_at_the_first_poll_serves_as_well<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
 
-async fn the_end_at_the_first_poll_serves_as_well<C: Clock>(clock: C) {
+async fn the_end_at_the_first_poll_replaces_it<C: Clock>(clock: C) {
     let (remote, mut events) = immediate(&clock, C::IDLE);
     remote.end();
     assert_ready_eq!(events.poll_next(), None);
     assert_ready_eq!(events.poll_next(), None);
 }
 
-async fn only_the_first_poll_is_impatient<C: Clock>(clock: C) {
+async fn only_the_first_poll_yields_it<C: Clock>(clock: C) {
     let (remote, mut events) = immediate(&clock, C::IDLE);
     assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
     assert_pending!(events.poll_next());
@@ -144,7 +144,7 @@ async fn a_filler_that_panics_costs_it<C: Clock>(clock: C) {
     answers_after(&clock, &mut events, C::IDLE, Some(KEEPALIVE)).await;
 }
 
-async fn twice_is_once<C: Clock>(clock: C) {
+async fn calling_it_twice_is_calling_it_once<C: Clock>(clock: C) {
     let (_remote, events) = immediate(&clock, C::IDLE);
     let mut events = spawn(events.into_inner().immediate());
     assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));

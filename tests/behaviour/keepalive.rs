@@ -1,4 +1,4 @@
-//! When a keepalive goes out, and when it does not.
+//! When a keepalive is inserted, and when it is not.
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
@@ -13,29 +13,29 @@ use crate::{
 };
 
 on_every_clock! {
-    items_pass_at_once_and_in_order,
+    items_pass_immediately_and_in_order,
     an_error_passes_unchanged_and_does_not_end_the_stream,
-    the_end_passes_at_once,
-    a_keepalive_comes_when_idle_is_over_and_not_before,
-    a_keepalive_that_is_asked_for_late_still_comes,
-    keepalives_go_on_while_the_silence_does,
+    the_end_passes_immediately,
+    a_keepalive_comes_after_idle_and_not_before,
+    a_stream_that_is_polled_late_still_yields_a_keepalive,
+    keepalives_go_on_while_the_stream_is_idle,
     the_clock_does_not_start_at_construction,
     the_clock_does_not_start_at_an_item,
     the_clock_does_not_start_at_a_keepalive,
-    a_poll_in_between_does_not_start_the_clock_anew,
-    an_item_starts_the_clock_anew,
-    an_error_starts_the_clock_anew,
+    a_poll_in_between_does_not_restart_the_clock,
+    an_item_restarts_the_clock,
+    an_error_restarts_the_clock,
     an_item_found_at_the_same_poll_replaces_the_keepalive,
     the_end_found_at_the_same_poll_replaces_the_keepalive,
-    ten_periods_away_cost_one_keepalive,
-    a_stream_that_is_never_silent_gets_no_keepalive,
+    ten_missed_idle_times_yield_one_keepalive,
+    a_stream_that_is_never_idle_gets_no_keepalive,
     the_filler_runs_once_for_each_keepalive_and_never_ahead,
     a_filler_that_panics_costs_one_keepalive,
-    a_filler_may_be_a_type_of_ones_own,
+    a_filler_may_be_a_custom_type,
     a_value_is_cloned_once_for_each_keepalive,
 }
 
-async fn items_pass_at_once_and_in_order<C: Clock>(clock: C) {
+async fn items_pass_immediately_and_in_order<C: Clock>(clock: C) {
     let (remote, mut events) = keepalives(&clock, C::IDLE);
     remote.send("a");
     remote.send("b");
@@ -57,7 +57,7 @@ async fn an_error_passes_unchanged_and_does_not_end_the_stream<C: Clock>(clock: 
     assert_ready_eq!(events.poll_next(), Some(Ok(1)));
 }
 
-async fn the_end_passes_at_once<C: Clock>(clock: C) {
+async fn the_end_passes_immediately<C: Clock>(clock: C) {
     let (remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     remote.send("a");
@@ -67,7 +67,7 @@ async fn the_end_passes_at_once<C: Clock>(clock: C) {
     assert_ready_eq!(events.poll_next(), None);
 }
 
-async fn a_keepalive_comes_when_idle_is_over_and_not_before<C: Clock>(clock: C) {
+async fn a_keepalive_comes_after_idle_and_not_before<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE - C::TICK).await;
@@ -79,7 +79,7 @@ async fn a_keepalive_comes_when_idle_is_over_and_not_before<C: Clock>(clock: C) 
     assert_pending!(events.poll_next());
 }
 
-async fn a_keepalive_that_is_asked_for_late_still_comes<C: Clock>(clock: C) {
+async fn a_stream_that_is_polled_late_still_yields_a_keepalive<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE + C::TICK).await;
@@ -87,7 +87,7 @@ async fn a_keepalive_that_is_asked_for_late_still_comes<C: Clock>(clock: C) {
     assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
 }
 
-async fn keepalives_go_on_while_the_silence_does<C: Clock>(clock: C) {
+async fn keepalives_go_on_while_the_stream_is_idle<C: Clock>(clock: C) {
     let (remote, mut events) = keepalives(&clock, C::IDLE);
     for _ in 0..5 {
         assert_pending!(events.poll_next());
@@ -122,7 +122,7 @@ async fn the_clock_does_not_start_at_a_keepalive<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
 
-async fn a_poll_in_between_does_not_start_the_clock_anew<C: Clock>(clock: C) {
+async fn a_poll_in_between_does_not_restart_the_clock<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE / 4).await;
@@ -132,7 +132,7 @@ async fn a_poll_in_between_does_not_start_the_clock_anew<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
 }
 
-async fn an_item_starts_the_clock_anew<C: Clock>(clock: C) {
+async fn an_item_restarts_the_clock<C: Clock>(clock: C) {
     let (remote, mut events) = keepalives(&clock, C::IDLE);
     for _ in 0..5 {
         assert_pending!(events.poll_next());
@@ -144,7 +144,7 @@ async fn an_item_starts_the_clock_anew<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
 
-async fn an_error_starts_the_clock_anew<C: Clock>(clock: C) {
+async fn an_error_restarts_the_clock<C: Clock>(clock: C) {
     let (remote, source) = source::<Result<u8, &str>>();
     let mut events =
         spawn(Keepalive::new(source, C::IDLE, Repeat(Ok(0))).with_timer(clock.timer()));
@@ -178,7 +178,7 @@ async fn the_end_found_at_the_same_poll_replaces_the_keepalive<C: Clock>(clock: 
     }
 }
 
-async fn ten_periods_away_cost_one_keepalive<C: Clock>(clock: C) {
+async fn ten_missed_idle_times_yield_one_keepalive<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE * 10).await;
@@ -187,7 +187,7 @@ async fn ten_periods_away_cost_one_keepalive<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
 
-async fn a_stream_that_is_never_silent_gets_no_keepalive<C: Clock>(clock: C) {
+async fn a_stream_that_is_never_idle_gets_no_keepalive<C: Clock>(clock: C) {
     let (remote, mut events) = keepalives(&clock, C::IDLE);
     for _ in 0..10 {
         clock.pass(C::IDLE * 2).await;
@@ -236,7 +236,7 @@ async fn a_filler_that_panics_costs_one_keepalive<C: Clock>(clock: C) {
     assert_ready_eq!(events.poll_next(), Some("a"));
 }
 
-async fn a_filler_may_be_a_type_of_ones_own<C: Clock>(clock: C) {
+async fn a_filler_may_be_a_custom_type<C: Clock>(clock: C) {
     struct Count(u32);
     impl Fill<u32> for Count {
         fn fill(&mut self) -> u32 {
@@ -244,11 +244,11 @@ async fn a_filler_may_be_a_type_of_ones_own<C: Clock>(clock: C) {
             self.0
         }
     }
-    let mut beats =
+    let mut events =
         spawn(Keepalive::new(stream::pending(), C::IDLE, Count(0)).with_timer(clock.timer()));
-    for beat in 1..=3 {
-        assert_pending!(beats.poll_next());
-        yields_after(&clock, &mut beats, C::IDLE, beat).await;
+    for keepalive in 1..=3 {
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, C::IDLE, keepalive).await;
     }
 }
 

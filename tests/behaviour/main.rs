@@ -1,11 +1,11 @@
-//! What a user can rely on, one file a subject.
+//! The behaviour that a user can rely on, with a file for each subject.
 
 #[allow(dead_code, reason = "shared with the other test binaries")]
 #[path = "../support/mod.rs"]
 mod support;
 
-/// Makes one test a case for each clock; those after `exact` only for clocks that stand still until they
-/// are moved.
+/// Makes a test of each case and clock. Cases after `exact` only run on clocks that stand still until they are
+/// moved.
 macro_rules! on_every_clock {
     ($($case:ident),+ $(,)? $(; exact: $($exact:ident),+ $(,)?)?) => {
         #[cfg(feature = "tokio")]
@@ -85,21 +85,21 @@ type Strings = Source<&'static str>;
 type Keepalives<C> = Keepalive<Strings, Repeat<&'static str>, <C as Clock>::Timer>;
 type Ending<C> = IdleTimeout<Strings, fn() -> &'static str, <C as Clock>::Timer>;
 
-/// A source that keepalives fill, in a task of its own.
+/// A source with keepalives, in a task of its own.
 fn keepalives<C: Clock>(clock: &C, idle: Duration) -> (Remote<&'static str>, Spawn<Keepalives<C>>) {
     let (remote, source) = source();
     let events = Keepalive::new(source, idle, Repeat(KEEPALIVE)).with_timer(clock.timer());
     (remote, spawn(events))
 }
 
-/// A source that silence ends with a last item, in a task of its own.
+/// A source that an idle timeout ends with a last item, in a task of its own.
 fn ending<C: Clock>(clock: &C, idle: Duration) -> (Remote<&'static str>, Spawn<Ending<C>>) {
     let (remote, source) = source();
     let events = IdleTimeout::new(source, idle).with_timer(clock.timer());
     (remote, spawn(events.with_last(|| LAST)))
 }
 
-/// The stream, which has just been polled, yields `next` once `time` has passed, and not before.
+/// Expects a stream that has just been polled to yield `next` after `time`, and not before.
 async fn yields_after<S>(clock: &impl Clock, events: &mut Spawn<S>, time: Duration, next: S::Item)
 where
     S: Stream<Item: PartialEq + Debug>,
@@ -107,7 +107,7 @@ where
     answers_after(clock, events, time, Some(next)).await;
 }
 
-/// The stream, which has just been polled, answers once `time` has passed, and not before.
+/// Expects a stream that has just been polled to return `answer` after `time`, and not before.
 async fn answers_after<C: Clock, S>(
     clock: &C,
     events: &mut Spawn<S>,

@@ -1,4 +1,4 @@
-//! Where there is no Tokio runtime, or one without time.
+//! Streams outside a Tokio runtime, or in a runtime without the time driver.
 
 use std::{
     pin::{Pin, pin},
@@ -33,7 +33,7 @@ fn items_and_the_end_pass_without_a_runtime() {
 }
 
 #[test]
-fn a_stream_that_is_turned_off_may_be_silent_without_a_runtime() {
+fn a_stream_that_is_turned_off_may_be_idle_without_a_runtime() {
     let mut kept = stream::pending().keepalive(Duration::ZERO, 0);
     assert_eq!(kept.next().now_or_never(), None);
     let mut ended = stream::pending::<()>().idle_timeout(Duration::ZERO);
@@ -41,7 +41,7 @@ fn a_stream_that_is_turned_off_may_be_silent_without_a_runtime() {
 }
 
 #[test]
-fn silence_without_a_runtime_panics_and_says_what_it_needs() {
+fn going_idle_without_a_runtime_panics_and_says_what_is_needed() {
     let kept = panic_of_poll(stream::pending().keepalive(IDLE, KEEPALIVE));
     let ended = panic_of_poll(stream::pending().idle_timeout_with(IDLE, || LAST));
     for panic in [kept, ended] {
@@ -52,7 +52,7 @@ fn silence_without_a_runtime_panics_and_says_what_it_needs() {
 }
 
 #[test]
-fn silence_in_a_runtime_without_time_panics_and_says_what_it_needs() {
+fn going_idle_in_a_runtime_without_time_panics_and_says_what_is_needed() {
     let runtime = Builder::new_current_thread().build().unwrap();
     let _guard = runtime.enter();
     let kept = panic_of_poll(stream::pending().keepalive(IDLE, KEEPALIVE));
@@ -64,7 +64,7 @@ fn silence_in_a_runtime_without_time_panics_and_says_what_it_needs() {
 }
 
 #[test]
-fn a_stream_that_has_panicked_for_want_of_a_runtime_goes_on_in_one() {
+fn a_stream_that_has_panicked_without_a_runtime_continues_in_one() {
     let (remote, source) = source();
     let mut events = source.keepalive(IDLE, KEEPALIVE);
     panic_of(|| events.next().now_or_never());

@@ -1,4 +1,4 @@
-//! Another duration, at any moment.
+//! Changing the idle time at any moment.
 
 use std::{pin::Pin, time::Duration};
 
@@ -8,16 +8,16 @@ use crate::{KEEPALIVE, LAST, ending, keepalives, support::clock::Clock, yields_a
 
 on_every_clock! {
     before_the_first_poll_it_is_as_if_given_at_construction,
-    a_silence_under_way_is_counted_anew_from_the_next_poll,
-    the_same_duration_counts_anew_as_well,
-    a_silence_that_is_overdue_is_counted_anew,
-    after_an_item_the_next_silence_has_the_new_duration,
-    after_a_keepalive_the_next_silence_has_the_new_duration,
-    nobody_is_woken_before_the_old_duration_is_over,
+    during_an_idle_period_the_clock_restarts_at_the_next_poll,
+    the_same_duration_restarts_the_clock_too,
+    an_overdue_clock_restarts_at_the_next_poll,
+    after_an_item_the_next_idle_period_has_the_new_duration,
+    after_a_keepalive_the_next_idle_period_has_the_new_duration,
+    the_task_is_not_woken_before_the_old_duration_has_passed,
     zero_turns_it_off_and_another_on_again,
-    a_duration_without_an_end_turns_it_off_and_another_on_again,
+    an_endless_duration_turns_it_off_and_another_on_again,
     after_the_end_it_does_nothing,
-    a_timeout_is_counted_anew_from_the_next_poll,
+    a_timeout_restarts_at_the_next_poll,
     a_timeout_of_zero_is_off,
 }
 
@@ -32,7 +32,7 @@ async fn before_the_first_poll_it_is_as_if_given_at_construction<C: Clock>(clock
     }
 }
 
-async fn a_silence_under_way_is_counted_anew_from_the_next_poll<C: Clock>(clock: C) {
+async fn during_an_idle_period_the_clock_restarts_at_the_next_poll<C: Clock>(clock: C) {
     for idle in [
         C::IDLE / 2,
         C::IDLE - C::TICK,
@@ -51,7 +51,7 @@ async fn a_silence_under_way_is_counted_anew_from_the_next_poll<C: Clock>(clock:
     }
 }
 
-async fn the_same_duration_counts_anew_as_well<C: Clock>(clock: C) {
+async fn the_same_duration_restarts_the_clock_too<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE - C::TICK).await;
@@ -60,7 +60,7 @@ async fn the_same_duration_counts_anew_as_well<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
 
-async fn a_silence_that_is_overdue_is_counted_anew<C: Clock>(clock: C) {
+async fn an_overdue_clock_restarts_at_the_next_poll<C: Clock>(clock: C) {
     for idle in [C::IDLE / 2, C::IDLE, C::IDLE * 2] {
         let (_remote, mut events) = keepalives(&clock, C::IDLE);
         assert_pending!(events.poll_next());
@@ -71,7 +71,7 @@ async fn a_silence_that_is_overdue_is_counted_anew<C: Clock>(clock: C) {
     }
 }
 
-async fn after_an_item_the_next_silence_has_the_new_duration<C: Clock>(clock: C) {
+async fn after_an_item_the_next_idle_period_has_the_new_duration<C: Clock>(clock: C) {
     let (remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     remote.send("a");
@@ -81,7 +81,7 @@ async fn after_an_item_the_next_silence_has_the_new_duration<C: Clock>(clock: C)
     yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
 }
 
-async fn after_a_keepalive_the_next_silence_has_the_new_duration<C: Clock>(clock: C) {
+async fn after_a_keepalive_the_next_idle_period_has_the_new_duration<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
@@ -90,7 +90,7 @@ async fn after_a_keepalive_the_next_silence_has_the_new_duration<C: Clock>(clock
     yields_after(&clock, &mut events, C::IDLE * 2, KEEPALIVE).await;
 }
 
-async fn nobody_is_woken_before_the_old_duration_is_over<C: Clock>(clock: C) {
+async fn the_task_is_not_woken_before_the_old_duration_has_passed<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     Pin::new(&mut *events).set_idle(C::IDLE / 4);
@@ -119,7 +119,7 @@ async fn zero_turns_it_off_and_another_on_again<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
 
-async fn a_duration_without_an_end_turns_it_off_and_another_on_again<C: Clock>(clock: C) {
+async fn an_endless_duration_turns_it_off_and_another_on_again<C: Clock>(clock: C) {
     let (_remote, mut events) = keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     Pin::new(&mut *events).set_idle(Duration::MAX);
@@ -149,7 +149,7 @@ async fn after_the_end_it_does_nothing<C: Clock>(clock: C) {
     assert_ready_eq!(events.poll_next(), None);
 }
 
-async fn a_timeout_is_counted_anew_from_the_next_poll<C: Clock>(clock: C) {
+async fn a_timeout_restarts_at_the_next_poll<C: Clock>(clock: C) {
     for idle in [C::IDLE / 2, C::IDLE, C::IDLE * 2] {
         let (_remote, mut events) = ending(&clock, C::IDLE);
         assert_pending!(events.poll_next());

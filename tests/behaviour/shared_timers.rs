@@ -1,4 +1,4 @@
-//! Timers that share a queue: what a timer of one's own does not have to fear.
+//! Timers that share a queue: problems that a stream with its own timer does not have.
 
 use std::{
     fmt::Debug,
@@ -31,7 +31,7 @@ assert_impl_all!(SharedTimer: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debu
 
 const IDLE: Duration = Duration::from_millis(20);
 
-/// Far more than a busy machine needs.
+/// Leaves room for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn paused() -> Runtime {
@@ -39,13 +39,13 @@ fn paused() -> Runtime {
     builder.enable_time().start_paused(true).build().unwrap()
 }
 
-fn beats(timers: &SharedTimers) -> impl Stream<Item = &'static str> + Unpin + use<> {
+fn keepalives(timers: &SharedTimers) -> impl Stream<Item = &'static str> + Unpin + use<> {
     Keepalive::new(stream::pending(), IDLE, Repeat(KEEPALIVE)).with_timer(timers.timer())
 }
 
 #[test]
-fn a_stream_that_has_panicked_for_want_of_a_runtime_goes_on_in_one() {
-    let mut events = beats(&SharedTimers::new());
+fn a_stream_that_has_panicked_without_a_runtime_continues_in_one() {
+    let mut events = keepalives(&SharedTimers::new());
     let panic = panic_of(|| futures::executor::block_on(events.next()));
     assert!(panic.message.starts_with("stream-keepalive: "), "{panic:?}");
     assert!(panic.message.contains("Tokio runtime"), "{panic:?}");
@@ -56,19 +56,19 @@ fn a_stream_that_has_panicked_for_want_of_a_runtime_goes_on_in_one() {
 }
 
 #[test]
-fn a_stream_that_has_panicked_for_want_of_a_runtime_does_not_stand_before_others() {
+fn a_stream_that_has_panicked_without_a_runtime_does_not_block_others() {
     let timers = SharedTimers::new();
-    let mut events = beats(&timers);
+    let mut events = keepalives(&timers);
     panic_of(|| futures::executor::block_on(events.next()));
     paused().block_on(async {
-        let next = timeout(PATIENCE, beats(&timers).next()).await;
+        let next = timeout(PATIENCE, keepalives(&timers).next()).await;
         assert_eq!(next, Ok(Some(KEEPALIVE)));
     });
 }
 
 #[test]
-fn a_stream_that_has_panicked_for_want_of_the_time_driver_goes_on_elsewhere() {
-    let mut events = beats(&SharedTimers::new());
+fn a_stream_that_has_panicked_without_the_time_driver_continues_elsewhere() {
+    let mut events = keepalives(&SharedTimers::new());
     let without_time = Builder::new_current_thread().build().unwrap();
     let panic = panic_of(|| without_time.block_on(events.next()));
     assert!(panic.message.contains("enable_time"), "{panic:?}");
@@ -79,7 +79,7 @@ fn a_stream_that_has_panicked_for_want_of_the_time_driver_goes_on_elsewhere() {
 }
 
 #[test]
-fn a_timer_that_is_first_polled_after_its_time_expires_at_once_if_the_alarm_has_rested() {
+fn a_timer_that_is_first_polled_late_expires_immediately_if_the_alarm_has_rested() {
     paused().block_on(async {
         let mut timer = SharedTimers::new().timer();
         timer.arm(IDLE);
@@ -92,7 +92,7 @@ fn a_timer_that_is_first_polled_after_its_time_expires_at_once_if_the_alarm_has_
 }
 
 #[test]
-fn a_task_that_has_spent_its_budget_sets_the_alarm_all_the_same() {
+fn a_task_that_has_spent_its_budget_still_sets_the_alarm() {
     let runtimes = [Builder::new_current_thread(), Builder::new_multi_thread()];
     for mut builder in runtimes {
         let runtime = builder.enable_time().build().unwrap();
@@ -110,7 +110,7 @@ fn a_task_that_has_spent_its_budget_sets_the_alarm_all_the_same() {
 }
 
 #[test]
-fn streams_that_come_and_go_do_not_take_the_place_of_others() {
+fn streams_that_come_and_go_do_not_take_the_slots_of_others() {
     paused().block_on(async {
         let timers = SharedTimers::new();
         let woken = Arc::new(AtomicUsize::new(0));
@@ -142,10 +142,10 @@ fn streams_that_come_and_go_do_not_take_the_place_of_others() {
 }
 
 #[test]
-fn of_two_streams_in_one_task_one_that_goes_leaves_the_other_in_the_queue() {
+fn dropping_one_of_two_streams_in_a_task_leaves_the_other_in_the_queue() {
     paused().block_on(async {
         let timers = SharedTimers::new();
-        let (mut goes, mut stays) = (beats(&timers), beats(&timers));
+        let (mut goes, mut stays) = (keepalives(&timers), keepalives(&timers));
         assert_eq!(poll!(goes.next()), Poll::Pending);
         assert_eq!(poll!(stays.next()), Poll::Pending);
         drop(goes);
@@ -155,14 +155,14 @@ fn of_two_streams_in_one_task_one_that_goes_leaves_the_other_in_the_queue() {
 }
 
 #[test]
-fn a_stream_that_comes_before_all_others_need_not_wait_for_them() {
+fn a_stream_that_is_due_before_all_others_does_not_wait_for_them() {
     paused().block_on(async {
         let timers = SharedTimers::new();
         let mut hour = timers.timer();
         hour.arm(Duration::from_secs(3600));
         assert_eq!(poll!(poll_fn(|cx| hour.poll_expired(cx))), Poll::Pending);
         let start = Instant::now();
-        beats(&timers).next().await;
+        keepalives(&timers).next().await;
         assert!(start.elapsed() < 2 * IDLE);
     });
 }
@@ -200,7 +200,7 @@ fn streams_that_are_due_soon_after_others_are_woken_together() {
 }
 
 #[test]
-fn an_alarm_that_is_too_late_as_it_is_moved_is_heard() {
+fn an_alarm_that_is_moved_to_a_time_in_the_past_fires() {
     let case = async {
         let timers = SharedTimers::new();
         let (mut hour, mut soon) = (timers.timer(), timers.timer());
@@ -216,7 +216,7 @@ fn an_alarm_that_is_too_late_as_it_is_moved_is_heard() {
 }
 
 #[test]
-fn a_waker_that_panics_leaves_the_others_of_its_queue_well() {
+fn a_waker_that_panics_does_not_affect_the_others_in_its_queue() {
     struct Panics;
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {
@@ -225,13 +225,13 @@ fn a_waker_that_panics_leaves_the_others_of_its_queue_well() {
     }
     paused().block_on(async {
         let timers = SharedTimers::new();
-        let mut before = beats(&timers);
+        let mut before = keepalives(&timers);
         let panics = Waker::from(Arc::new(Panics));
         assert_eq!(
             before.poll_next_unpin(&mut Context::from_waker(&panics)),
             Poll::Pending
         );
-        let mut after = beats(&timers);
+        let mut after = keepalives(&timers);
         for _ in 0..3 {
             let next = timeout(PATIENCE, after.next()).await;
             assert_eq!(next, Ok(Some(KEEPALIVE)));
@@ -268,7 +268,7 @@ fn timers_may_be_dropped_by_a_task_that_is_woken() {
     let case = async {
         let timers = SharedTimers::new();
         let start = Instant::now();
-        // Of the same tick, of a later one, and of one that comes together with the first.
+        // Timers of the same tick, of a later tick, and of a later tick that is fired together with the first.
         let dropped = [IDLE, 2 * IDLE, IDLE + Duration::from_millis(1)];
         let dropped = dropped.map(|due| {
             let mut timer = timers.timer();
@@ -303,7 +303,7 @@ fn a_waker_that_is_dropped_in_the_queue_may_drop_timers_of_the_queue() {
         assert!(is_pending(&mut leaves, &holds_a_timer()));
         assert!(is_pending(&mut leaves, &holds_a_timer())); // drops the first waker
         drop(leaves);
-        beats(&timers).next().await;
+        keepalives(&timers).next().await;
     };
     ends(|| paused().block_on(case));
 }
@@ -313,7 +313,7 @@ fn a_timer_that_moves_to_another_task_wakes_only_that_one() {
     paused().block_on(async {
         let mut timer = SharedTimers::new().timer();
         timer.arm(IDLE);
-        let before = Does::waker(|| panic!("the task before is woken"));
+        let before = Does::waker(|| panic!("the previous task was woken"));
         assert!(is_pending(&mut timer, &before));
         let (sender, woken) = mpsc::channel();
         let now = Does::waker(move || sender.send(()).unwrap());
@@ -324,7 +324,7 @@ fn a_timer_that_moves_to_another_task_wakes_only_that_one() {
 }
 
 #[test]
-fn timers_that_outlive_their_runtime_panic_when_polled_and_may_be_dropped() {
+fn timers_that_outlive_their_runtime_panic_when_polled_and_can_be_dropped() {
     let timers = SharedTimers::new();
     let runtime = paused();
     let waiting = [1, 1, 2, 3].map(|periods| {
@@ -336,7 +336,7 @@ fn timers_that_outlive_their_runtime_panic_when_polled_and_may_be_dropped() {
         timer
     });
     drop(runtime);
-    // The queue finds out when its alarm fires or is set.
+    // The queue notices the shutdown when its alarm fires or is set.
     let mut first = timers.timer();
     first.arm(Duration::from_nanos(1));
     for mut timer in waiting.into_iter().chain([first]) {
@@ -349,13 +349,13 @@ fn timers_that_outlive_their_runtime_panic_when_polled_and_may_be_dropped() {
 }
 
 #[test]
-fn streams_that_are_due_together_leave_without_a_search() {
-    // In no time. With a search for each of them, it takes a quarter of an hour.
+fn streams_that_are_due_together_leave_the_queue_without_a_search() {
+    // It takes a moment. With a search for each stream, it would take a quarter of an hour.
     ends(|| {
         paused().block_on(async {
             let timers = SharedTimers::new();
             let streams = (0..200_000).map(|_| {
-                let mut stream = beats(&timers);
+                let mut stream = keepalives(&timers);
                 let waker = Does::waker(|| {});
                 let mut cx = Context::from_waker(&waker);
                 assert!(stream.poll_next_unpin(&mut cx).is_pending());
@@ -378,7 +378,7 @@ fn shared_timers_can_be_printed() {
     assert_eq!(format!("{:?}", timers.timer()), "SharedTimer { .. }");
 }
 
-/// Does it on another thread, since a lock that is never let go would hold up the test too.
+/// Expects `what` to end. It runs on another thread, because a deadlock would block the test too.
 fn ends(what: impl FnOnce() + Send + 'static) {
     let (sender, done) = mpsc::channel();
     thread::spawn(move || {
@@ -391,7 +391,7 @@ fn ends(what: impl FnOnce() + Send + 'static) {
 mod in_real_time {
     use super::*;
 
-    /// Lets streams live on four threads, in real time, to their end.
+    /// Runs streams to their end on four threads, in real time.
     fn in_parallel(streams: impl Future<Output = JoinSet<()>> + Send + 'static) {
         ends(|| {
             let mut builder = Builder::new_multi_thread();
@@ -401,8 +401,8 @@ mod in_real_time {
     }
 
     #[test]
-    fn an_alarm_that_rings_while_it_is_set_is_heard() {
-        // Each silence has a queue of its own, whose alarm has not rung and need not rest.
+    fn an_alarm_that_fires_while_it_is_set_is_noticed() {
+        // Each idle period has a queue of its own, whose alarm has not fired yet and need not rest.
         in_parallel(async {
             let tasks = (0..1000).map(|micros| async move {
                 for _ in 0..2000 {
@@ -416,17 +416,17 @@ mod in_real_time {
     }
 
     #[test]
-    fn an_alarm_that_rings_is_heard_while_others_come_with_longer_intervals() {
+    fn an_alarm_that_fires_is_noticed_while_timers_with_longer_intervals_enter() {
         in_parallel(async {
             let mut streams = JoinSet::new();
             for _ in 0..100 {
                 let timers = SharedTimers::new();
                 let idle = Duration::from_millis(1);
-                let beats =
+                let keepalives =
                     Keepalive::new(stream::pending(), idle, Repeat(())).with_timer(timers.timer());
-                let beats = streams.spawn(beats.take(1000).for_each(|()| ready(())));
+                let keepalives = streams.spawn(keepalives.take(1000).for_each(|()| ready(())));
                 streams.spawn(async move {
-                    while !beats.is_finished() {
+                    while !keepalives.is_finished() {
                         let mut timer = timers.timer();
                         timer.arm(Duration::from_secs(3600));
                         assert_eq!(poll!(poll_fn(|cx| timer.poll_expired(cx))), Poll::Pending);
@@ -439,17 +439,18 @@ mod in_real_time {
     }
 
     #[test]
-    fn of_a_thousand_streams_with_other_intervals_none_is_forgotten_and_none_is_early() {
+    fn of_a_thousand_streams_with_different_intervals_none_is_forgotten_or_early() {
         in_parallel(async {
             let timers = SharedTimers::new();
             let streams = (0..1000).map(|stream| {
                 let idle = Duration::from_micros(500 + 17 * (stream % 300));
-                let silent = stream::pending();
-                let mut beats = Keepalive::new(silent, idle, Repeat(())).with_timer(timers.timer());
+                let inner = stream::pending();
+                let mut keepalives =
+                    Keepalive::new(inner, idle, Repeat(())).with_timer(timers.timer());
                 async move {
                     for _ in 0..30 {
                         let asked = Instant::now();
-                        beats.next().await;
+                        keepalives.next().await;
                         assert!(asked.elapsed() >= idle);
                     }
                 }
@@ -459,9 +460,9 @@ mod in_real_time {
     }
 }
 
-/// Time has passed, but the thread was held up, and the runtime has not looked for input since.
+/// Time has passed, but the thread was blocked, and the runtime has not polled for input since.
 #[test]
-fn a_timer_that_enters_late_expires_no_other_before_the_runtime_has_looked_for_input() {
+fn a_timer_that_enters_late_expires_no_other_before_the_runtime_has_polled_for_input() {
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let timers = SharedTimers::new();

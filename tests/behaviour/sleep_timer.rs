@@ -15,7 +15,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 type Sleep = oneshot::Receiver<()>;
 type End = oneshot::Sender<()>;
 
-/// The sleeps that a timer has asked for. Each ends when it is told to.
+/// The sleeps that a timer has asked for. The test ends each of them.
 #[derive(Clone, Default)]
 struct Sleeps(Rc<RefCell<Vec<(Duration, End)>>>);
 
@@ -29,7 +29,7 @@ impl Sleeps {
         })
     }
 
-    /// Ends the oldest sleep, and returns how long it was to be.
+    /// Ends the oldest sleep, and returns the duration that was asked for.
     fn end_one(&self) -> Duration {
         let (after, end) = self.0.borrow_mut().remove(0);
         end.send(()).expect("the timer still has this sleep");
@@ -100,7 +100,7 @@ fn an_endless_idle_time_asks_for_no_more_than_a_day() {
     }
 }
 
-/// A boxed sleep of Tokio's, for a program that has Tokio without the feature `tokio` of this crate.
+/// A boxed sleep of Tokio, for a program that uses Tokio without the feature `tokio` of this crate.
 #[cfg(feature = "tokio")]
 #[tokio::test(start_paused = true)]
 async fn a_boxed_sleep_of_tokio_serves() {

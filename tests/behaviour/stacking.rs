@@ -1,4 +1,4 @@
-//! One adapter on another.
+//! Stacks of adapters.
 
 use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
 use tokio_test::{
@@ -16,16 +16,16 @@ use crate::{
 };
 
 on_every_clock! {
-    an_outer_keepalive_with_a_longer_idle_has_nothing_to_do,
+    an_outer_keepalive_with_a_longer_idle_never_fires,
     an_outer_keepalive_with_a_shorter_idle_fills_between_the_inner_ones,
-    two_keepalives_due_at_once_are_one,
-    a_timeout_below_bounds_how_long_silence_is_filled,
+    two_keepalives_due_at_the_same_time_are_one,
+    a_timeout_below_limits_how_long_keepalives_go_on,
     a_timeout_due_with_a_keepalive_goes_first,
     a_quiet_timeout_due_with_a_keepalive_goes_first,
-    an_item_lets_both_begin_anew,
-    a_timeout_above_hears_the_keepalives,
+    an_item_restarts_both_clocks,
+    a_timeout_above_sees_the_keepalives,
     a_shorter_timeout_above_does_not_wait_for_a_keepalive,
-    a_timeout_above_hears_no_keepalive_that_is_turned_off,
+    a_timeout_above_a_keepalive_that_is_turned_off_ends_the_stream,
 }
 
 const OUTER: &str = "outer";
@@ -62,7 +62,7 @@ fn watched<C: Clock>(clock: &C, keepalive: u32, timeout: u32) -> Stack<Watched<K
     (remote, spawn(events.with_last(|| LAST)))
 }
 
-async fn an_outer_keepalive_with_a_longer_idle_has_nothing_to_do<C: Clock>(clock: C) {
+async fn an_outer_keepalive_with_a_longer_idle_never_fires<C: Clock>(clock: C) {
     let (_remote, mut events) = twice(&clock, 2, 3);
     for _ in 0..5 {
         assert_pending!(events.poll_next());
@@ -80,7 +80,7 @@ async fn an_outer_keepalive_with_a_shorter_idle_fills_between_the_inner_ones<C: 
     }
 }
 
-async fn two_keepalives_due_at_once_are_one<C: Clock>(clock: C) {
+async fn two_keepalives_due_at_the_same_time_are_one<C: Clock>(clock: C) {
     let (_remote, mut events) = twice(&clock, 4, 4);
     for _ in 0..3 {
         assert_pending!(events.poll_next());
@@ -92,7 +92,7 @@ async fn two_keepalives_due_at_once_are_one<C: Clock>(clock: C) {
     assert_pending!(events.poll_next());
 }
 
-async fn a_timeout_below_bounds_how_long_silence_is_filled<C: Clock>(clock: C) {
+async fn a_timeout_below_limits_how_long_keepalives_go_on<C: Clock>(clock: C) {
     let (_remote, mut events) = bounded(&clock, 5, 2);
     for _ in 0..2 {
         assert_pending!(events.poll_next());
@@ -119,7 +119,7 @@ async fn a_quiet_timeout_due_with_a_keepalive_goes_first<C: Clock>(clock: C) {
     answers_after(&clock, &mut events, C::IDLE, None).await;
 }
 
-async fn an_item_lets_both_begin_anew<C: Clock>(clock: C) {
+async fn an_item_restarts_both_clocks<C: Clock>(clock: C) {
     let (remote, mut events) = bounded(&clock, 5, 4);
     for _ in 0..3 {
         assert_pending!(events.poll_next());
@@ -133,7 +133,7 @@ async fn an_item_lets_both_begin_anew<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE / 4, LAST).await;
 }
 
-async fn a_timeout_above_hears_the_keepalives<C: Clock>(clock: C) {
+async fn a_timeout_above_sees_the_keepalives<C: Clock>(clock: C) {
     for timeout in [2, 3] {
         let (_remote, mut events) = watched(&clock, 2, timeout);
         for _ in 0..5 {
@@ -151,7 +151,7 @@ async fn a_shorter_timeout_above_does_not_wait_for_a_keepalive<C: Clock>(clock: 
     assert_ready_eq!(events.poll_next(), None);
 }
 
-async fn a_timeout_above_hears_no_keepalive_that_is_turned_off<C: Clock>(clock: C) {
+async fn a_timeout_above_a_keepalive_that_is_turned_off_ends_the_stream<C: Clock>(clock: C) {
     let (_remote, mut events) = watched(&clock, 0, 2);
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;

@@ -1,7 +1,7 @@
-//! An inner stream that is busy with nothing gets its keepalives all the same.
+//! Inner streams that are busy but yield no item still get their keepalives.
 //!
-//! Each of them spends the task's whole cooperative budget at every poll, so the runtime keeps
-//! polling it and no timer that counts against the budget ever fires.
+//! Each of them spends the task's whole cooperative budget at every poll. The runtime keeps polling it,
+//! and a timer that uses the budget would never fire.
 
 use std::{
     future,
@@ -31,7 +31,7 @@ fn budget_spender() -> impl Stream<Item = &'static str> + Send + Unpin {
     })
 }
 
-/// Spends the budget to the last unit, and is never refused one.
+/// Spends exactly the whole budget, so it is never refused.
 fn exact_spender() -> impl Stream<Item = &'static str> + Send + Unpin {
     stream::poll_fn(|cx| {
         while has_budget_remaining() {
@@ -42,7 +42,7 @@ fn exact_spender() -> impl Stream<Item = &'static str> + Send + Unpin {
     })
 }
 
-/// The same, and nobody but the timer wakes the task.
+/// The same, but only the timer wakes the task.
 fn quiet_exact_spender() -> impl Stream<Item = &'static str> + Send + Unpin {
     stream::poll_fn(|_| {
         while has_budget_remaining() {
@@ -66,7 +66,7 @@ fn reader_of_nothing() -> impl Stream<Item = &'static str> + Send + Unpin {
     })
 }
 
-/// A backlog of which every item is filtered out, and that never gets shorter.
+/// A backlog that never gets shorter, and of which every item is filtered out.
 fn filtered_backlog() -> impl Stream<Item = &'static str> + Send + Unpin {
     let (sender, receiver) = mpsc::unbounded_channel();
     for _ in 0..100_000 {
@@ -78,7 +78,7 @@ fn filtered_backlog() -> impl Stream<Item = &'static str> + Send + Unpin {
     })
 }
 
-/// Keepalives come in the period they are due in, the clock being moved step by step.
+/// Expects each keepalive at the step of the clock at which it is due.
 async fn is_kept_alive_on_time(busy: impl Stream<Item = &'static str> + Send + Unpin + 'static) {
     const STEPS: u32 = 20;
     const PERIODS: usize = 5;
@@ -104,7 +104,7 @@ async fn is_kept_alive_on_time(busy: impl Stream<Item = &'static str> + Send + U
     task.await.unwrap();
 }
 
-/// Two keepalives come, and neither is early. Real time, with room for a busy machine.
+/// Expects two keepalives in real time, neither of them early. It leaves room for a busy machine.
 fn is_kept_alive_in_real_time(
     mut runtime: Builder,
     busy: impl Stream<Item = &'static str> + Send + Unpin + 'static,
@@ -127,7 +127,7 @@ fn is_kept_alive_in_real_time(
     runtime.shutdown_background();
 }
 
-/// The same where one thread does everything: the runtime runs only within `block_on`.
+/// The same on one thread, where the runtime runs only within `block_on`.
 fn is_kept_alive_by_one_thread(busy: impl Stream<Item = &'static str> + Send + Unpin + 'static) {
     const IDLE: Duration = Duration::from_millis(20);
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();

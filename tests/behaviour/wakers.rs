@@ -1,4 +1,4 @@
-//! Polled by anyone, at any time.
+//! Which task is woken, whoever polls and whenever.
 
 use std::{sync::Arc, task::Poll};
 
@@ -14,13 +14,13 @@ on_every_clock! {
     the_newest_waker_is_woken_by_the_timer,
     the_newest_waker_is_woken_though_an_older_one_comes_back,
     the_newest_waker_is_woken_by_an_item,
-    the_newest_waker_is_woken_in_a_later_silence,
+    the_newest_waker_is_woken_in_a_later_idle_period,
     the_newest_waker_is_woken_by_a_timeout,
-    a_silence_wakes_once_however_often_it_is_polled,
+    an_idle_period_wakes_once_however_often_it_is_polled,
     a_dropped_next_loses_neither_an_item_nor_the_deadline,
-    a_stream_may_move_to_another_task_within_a_silence;
-    // Other runtimes let go of them in their own time.
-    exact: wakers_are_let_go_with_the_stream,
+    a_stream_may_move_to_another_task_during_an_idle_period;
+    // Other runtimes may drop the wakers later.
+    exact: wakers_are_dropped_with_the_stream,
 }
 
 async fn the_newest_waker_is_woken_by_the_timer<C: Clock>(clock: C) {
@@ -58,7 +58,7 @@ async fn the_newest_waker_is_woken_by_an_item<C: Clock>(clock: C) {
     assert_eq!((first.wakes(), second.wakes()), (0, 1));
 }
 
-async fn the_newest_waker_is_woken_in_a_later_silence<C: Clock>(clock: C) {
+async fn the_newest_waker_is_woken_in_a_later_idle_period<C: Clock>(clock: C) {
     let (remote, source) = source();
     let mut events = Keepalive::new(source, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let (first, second) = (Task::new(), Task::new());
@@ -89,7 +89,7 @@ async fn the_newest_waker_is_woken_by_a_timeout<C: Clock>(clock: C) {
     assert_eq!(second.poll(&mut events), Poll::Ready(Some(LAST)));
 }
 
-async fn a_silence_wakes_once_however_often_it_is_polled<C: Clock>(clock: C) {
+async fn an_idle_period_wakes_once_however_often_it_is_polled<C: Clock>(clock: C) {
     let (_remote, source) = source();
     let mut events = Keepalive::new(source, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let task = Task::new();
@@ -121,7 +121,7 @@ async fn a_dropped_next_loses_neither_an_item_nor_the_deadline<C: Clock>(clock: 
     assert_eq!(events.next().now_or_never(), Some(Some("a")));
 }
 
-async fn a_stream_may_move_to_another_task_within_a_silence<C: Clock>(clock: C) {
+async fn a_stream_may_move_to_another_task_during_an_idle_period<C: Clock>(clock: C) {
     let (_remote, source) = source();
     let mut events = Keepalive::new(source, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let (first, second) = (Task::new(), Task::new());
@@ -134,7 +134,7 @@ async fn a_stream_may_move_to_another_task_within_a_silence<C: Clock>(clock: C) 
     assert_eq!(second.poll(&mut moved), Poll::Ready(Some(KEEPALIVE)));
 }
 
-async fn wakers_are_let_go_with_the_stream<C: Clock>(clock: C) {
+async fn wakers_are_dropped_with_the_stream<C: Clock>(clock: C) {
     let (_, source) = source::<&str>();
     let mut events = Keepalive::new(source, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());
     let task = Task::new();

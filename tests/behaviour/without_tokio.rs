@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path, process::Command};
 
-/// What `cargo check` says of a crate that has the library without the feature `tokio`.
+/// Returns the output of `cargo check` for a crate that uses the library without the feature `tokio`.
 fn check(name: &str, main: &str) -> (bool, String) {
     let library = env!("CARGO_MANIFEST_DIR");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -22,7 +22,7 @@ futures-core = {{ version = "0.3", default-features = false }}
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     fs::write(folder.join("src/lib.rs"), main).unwrap();
-    // The versions that this workspace is locked to have been fetched.
+    // Uses the versions in this workspace's Cargo.lock, because they have been downloaded.
     fs::copy(
         Path::new(library).join("Cargo.lock"),
         folder.join("Cargo.lock"),
@@ -45,7 +45,7 @@ futures-core = {{ version = "0.3", default-features = false }}
 }
 
 #[test]
-fn it_builds_without_std_and_without_alloc() {
+fn it_builds_without_std_and_alloc() {
     let (built, stderr) = check(
         "bare",
         r#"

@@ -10,13 +10,13 @@ use std::{
 use futures::FutureExt;
 use stream_keepalive::{SleepTimer, Timer};
 
-/// A timer, and the time that it goes by. One case runs on each of them.
+/// A timer and its clock. Each case runs on each of them.
 pub trait Clock: Sized {
     type Timer: Timer + Unpin;
 
-    /// The silence that cases count with.
+    /// The idle time of the cases.
     const IDLE: Duration;
-    /// How near to an edge a case may look.
+    /// How close to a deadline a case may check.
     const TICK: Duration;
 
     /// Runs a case to its end.
@@ -24,13 +24,13 @@ pub trait Clock: Sized {
 
     fn timer(&self) -> Self::Timer;
 
-    /// Lets time pass, and wakes whoever waited for it.
+    /// Lets time pass, and wakes the tasks that waited for it.
     async fn pass(&self, time: Duration);
 
-    /// Spends the cooperative budget of the task, where there is one.
+    /// Spends the cooperative budget of the task, if there is one.
     fn spend_budget(&self) {}
 
-    /// Gives the task a whole budget.
+    /// Gives the task a whole budget again.
     async fn restore_budget(&self) {}
 }
 
@@ -109,9 +109,9 @@ impl Clock for SharedQueue {
     }
 }
 
-/// A clock that moves when it is told to, as an embedded program's might.
+/// A clock that the test moves, as an embedded program might.
 ///
-/// Its timers hold the adapters to what the page of [`Timer`] promises, and count what is asked.
+/// Its timers check that the adapters keep the promises of [`Timer`], and count calls.
 #[derive(Clone)]
 pub struct ByHand(Rc<State>);
 
@@ -126,9 +126,9 @@ struct State {
 
 #[derive(Default)]
 struct Alarm {
-    /// Armed, and not seen to expire since.
+    /// Armed, and not reported as expired since.
     runs: Cell<bool>,
-    /// `None`: beyond what the clock can count.
+    /// `None` if that is more than the clock can count.
     deadline: Cell<Option<Duration>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -166,7 +166,7 @@ impl ByHand {
         self.0.polls.get()
     }
 
-    /// Gives the task budget, or takes it.
+    /// Gives the task budget, or takes it away.
     pub fn set_budget(&self, budget: bool) {
         self.0.has_budget.set(budget);
     }
@@ -234,7 +234,7 @@ impl Drop for ByHandTimer {
 
 impl Timer for ByHandTimer {
     fn arm(&mut self, after: Duration) {
-        assert!(!after.is_zero(), "armed for no time at all");
+        assert!(!after.is_zero(), "armed with a duration of zero");
         let state = &self.clock.0;
         state.arms.set(state.arms.get() + 1);
         state.last_armed.set(after);
@@ -259,7 +259,7 @@ impl Timer for ByHandTimer {
     }
 }
 
-/// A runtime whose clock nobody can stop.
+/// A runtime whose clock cannot be stopped.
 pub trait Runtime {
     type Sleep: Future + Unpin;
 
@@ -282,7 +282,7 @@ impl Runtime for Smol {
     }
 }
 
-/// futures-timer, and an executor that knows nothing of it.
+/// futures-timer, and an executor without timers.
 pub enum Bare {}
 
 impl Runtime for Bare {
@@ -297,16 +297,16 @@ impl Runtime for Bare {
     }
 }
 
-/// The clock of such a runtime. A case that fails while the machine is held up is run again.
+/// The clock of such a runtime. A case that fails on a busy machine is run again.
 pub struct Real<R> {
     state: Rc<Held>,
-    /// How much longer to sleep, so that timers armed a moment later have fired.
+    /// How much longer to sleep, so that timers that were armed a moment later have fired too.
     slack: Duration,
     runtime: PhantomData<R>,
 }
 
 struct Held {
-    /// When time was last in step with the case.
+    /// When the clock and the case were last in step.
     since: Cell<Instant>,
     up: Cell<Duration>,
 }
@@ -334,7 +334,7 @@ impl<R: Runtime> Real<R> {
         }
     }
 
-    /// Runs a case until it passes, or fails though the machine was not held up for longer than that.
+    /// Runs a case until it passes, or until it fails although the machine was never late by more than `limit`.
     pub async fn settle<Case: Future<Output = ()>>(
         &self,
         limit: Duration,
@@ -355,7 +355,7 @@ impl<R: Runtime> Real<R> {
                 Err(_) => {}
             }
         }
-        panic!("the machine is too busy to tell");
+        panic!("the machine is too busy for this test");
     }
 }
 

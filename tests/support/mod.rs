@@ -1,5 +1,4 @@
-//! What the test binaries share: clocks to run a case on, a stream that does as it is told, and a task that
-//! polls it.
+//! What the test binaries share: clocks for the cases, an inner stream that a test controls, and a task that polls it.
 
 pub mod clock;
 pub mod panics;

@@ -4,7 +4,7 @@ use std::{
     sync::Once,
 };
 
-/// What a panic said.
+/// A panic that was caught.
 #[derive(Debug)]
 pub struct Panic {
     pub message: String,
@@ -15,7 +15,7 @@ thread_local! {
     static CAUGHT: RefCell<Option<Option<Panic>>> = const { RefCell::new(None) };
 }
 
-/// Returns how `f` panics on this thread; nothing is printed.
+/// Returns the panic of `f` on this thread, without printing it.
 pub fn panic_of<T>(f: impl FnOnce() -> T) -> Panic {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -41,6 +41,6 @@ pub fn panic_of<T>(f: impl FnOnce() -> T) -> Panic {
     CAUGHT.set(Some(None));
     let result = panic::catch_unwind(AssertUnwindSafe(f));
     let caught = CAUGHT.take().flatten();
-    assert!(result.is_err(), "it did not panic");
+    assert!(result.is_err(), "the function did not panic");
     caught.expect("the panic went through the hook")
 }

@@ -7,13 +7,13 @@ use std::{
 
 use futures::Stream;
 
-/// An inner stream that yields what it was given, and counts how often it is polled.
+/// An inner stream that yields the items that a test sends, and counts how often it is polled.
 ///
-/// It is not fused: after an end it yields what comes behind it.
+/// It is not fused: after an end it yields the items that were sent later.
 #[derive(Debug)]
 pub struct Source<Item>(Arc<Mutex<State<Item>>>);
 
-/// What makes a [`Source`] speak.
+/// Sends items to a [`Source`].
 #[derive(Debug)]
 pub struct Remote<Item>(Arc<Mutex<State<Item>>>);
 

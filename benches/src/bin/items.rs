@@ -1,4 +1,4 @@
-//! What keepalives add to an item or a frame: `cargo run --release -p benches --bin items`
+//! Measures the cost that is added to an item or a frame: `cargo run --release -p benches --bin items`
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use cli::Progress;
 use serde::Serialize;
 use tokio::task::unconstrained;
 
-/// Measures each load over the bare stream or body and over every contender around it, in interleaved rounds,
-/// and prints the smallest of each.
+/// Measures each load with the bare stream or body and with every contender, in interleaved rounds. Prints the
+/// smallest time of each.
 #[derive(Parser)]
 struct Args {
-    /// Measure only loads whose names contain this
+    /// Measure only loads whose names contain this text
     #[arg(default_value = "")]
     load: String,
-    /// How many rounds; in each, everything is measured once
+    /// The number of rounds, in each of which everything is measured once
     #[arg(long, default_value_t = 3_000)]
     rounds: u32,
     #[command(flatten)]
     file: figures::File,
 }
 
-/// How long a round of one load takes, roughly.
+/// The approximate time of a round of one load.
 const EXPECTED: Duration = Duration::from_millis(1);
 
 #[derive(Serialize)]
@@ -31,14 +31,14 @@ struct Figure {
     load: &'static str,
     contender: &'static str,
     ns: f64,
-    /// Beyond the bare stream, if it is a stream.
+    /// The difference to the bare stream, if it is a stream.
     added: f64,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    // On a worker, where streams are polled. All that is polled there is one task, so its budget would
-    // run out.
+    // On a worker, as streams usually are. `unconstrained`, because everything is polled in one task,
+    // whose budget would run out.
     let task = unconstrained(async move { measure(&args) });
     let runtime = runtime(1)?;
     runtime.block_on(runtime.spawn(task))?

@@ -1,4 +1,4 @@
-//! What keepalives cost in a whole gRPC or SSE stack: `cargo run --release -p benches --bin loopback`
+//! Measures the cost of keepalives in a whole gRPC or SSE stack: `cargo run --release -p benches --bin loopback`
 
 use std::{
     convert::Infallible,
@@ -29,22 +29,22 @@ use tonic_events::proto::v1::{
     backrest_server::{Backrest, BackrestServer},
 };
 
-/// Sends events from a channel over a loopback connection, in a gRPC stack and as server-sent events, without
-/// keepalives, with the adapter and with the layer in turn, and prints messages a second and the CPU that one
-/// takes on both sides.
+/// Sends messages over a loopback connection, over gRPC and as server-sent events. Each is measured without
+/// keepalives, with the adapter and with the layer. Prints the messages per second and the CPU time of a message
+/// on both sides.
 #[derive(Parser)]
 struct Args {
-    /// How many messages a round
+    /// The number of messages in a round
     #[arg(long, default_value_t = 50_000)]
     messages: u64,
-    /// How many rounds of each
+    /// The number of rounds
     #[arg(long, default_value_t = 15)]
     rounds: usize,
     #[command(flatten)]
     file: figures::File,
 }
 
-/// How long a message takes, roughly: a gRPC message, and an event that is a chunk of its own.
+/// The approximate time of a message.
 const EXPECTED: Duration = Duration::from_nanos(5_000);
 
 const IDLE: Duration = Duration::from_secs(20);
@@ -97,7 +97,7 @@ struct Feed {
 
 #[async_trait]
 impl Backrest for Feed {
-    // Boxed, so that both are: what is compared is what is in the box.
+    // Boxed in both cases, so that only the streams in the boxes differ.
     type GetOperationEventsStream = Events;
 
     async fn get_operation_events(&self, _: Request<()>) -> Result<Response<Events>, Status> {
@@ -112,7 +112,7 @@ impl Backrest for Feed {
     }
 }
 
-/// A server whose messages are measured, and what reads them all.
+/// A server whose messages are measured, and its client.
 struct Contender {
     stack: &'static str,
     keepalives: &'static str,
@@ -150,11 +150,15 @@ async fn main() -> Result<()> {
             ));
             let (cpu, start) = (cpu::time()?, Instant::now());
             let count = (contender.read)().await?;
-            ensure!(count == args.messages, "{count} messages came");
+            ensure!(
+                count == args.messages,
+                "{count} of {} messages arrived",
+                args.messages
+            );
             let took = start.elapsed();
             let cpu = cpu::time()? - cpu;
             progress.advance(expected);
-            // The first one warms up.
+            // The first round warms up.
             if round > 0 {
                 contender.rounds.push(Round {
                     per_second: count as f64 / took.as_secs_f64(),
@@ -166,7 +170,7 @@ async fn main() -> Result<()> {
     drop(progress);
 
     println!(
-        "{} messages, {} rounds: median (least to most)",
+        "{} messages, {} rounds: median (minimum to maximum)",
         args.messages, args.rounds
     );
     let mut figures = Vec::new();

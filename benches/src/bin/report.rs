@@ -1,5 +1,5 @@
-//! Draws the charts and fills the tables of docs/performance.md from the measurements that lie in
-//! benches/measurements: `cargo run -p benches --bin report`
+//! Draws the charts and fills the tables of docs/performance.md from the files in benches/measurements:
+//! `cargo run -p benches --bin report`
 
 use std::{
     fs,
@@ -97,7 +97,7 @@ fn frames_table(items: &Value) -> String {
     load_table(rows(items).filter(is_of_frames), "the bare body")
 }
 
-/// Says whether a load is one of frames.
+/// Returns whether a load consists of frames.
 fn has_layer(items: &Value, load: &Value) -> bool {
     rows(items).any(|row| row["load"] == *load && row["contender"] == "layer")
 }
@@ -153,7 +153,7 @@ fn lateness_table(runs: &[Value]) -> String {
 
 fn burst_table(runs: &[Value]) -> String {
     let mut table = String::from(
-        "| streams | interval | keepalives in the fullest 100 ms |\n|---:|---|---:|\n",
+        "| streams | interval | keepalives in the busiest 100 ms |\n|---:|---|---:|\n",
     );
     for run in runs {
         for row in found(run, "burst") {
@@ -213,7 +213,7 @@ fn loopback_table(figures: &Value) -> String {
     table
 }
 
-/// A bar for each contender, and what they say.
+/// A bar for each contender, and a title that sums them up.
 struct Panel {
     title: String,
     axis: &'static str,
@@ -319,7 +319,7 @@ fn stream_panel(run: &Value, figure: &str, axis: &'static str) -> Panel {
     }
 }
 
-/// The number of streams, as a reader writes it.
+/// The number of streams, formatted for a title.
 fn thousands(run: &Value) -> String {
     let digits = run["streams"].to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().collect();
@@ -328,7 +328,7 @@ fn thousands(run: &Value) -> String {
 
 const WIDTH: u32 = 720;
 
-/// Draws the panels one below the other, for light and for dark backgrounds.
+/// Draws the panels below each other, for light and for dark backgrounds.
 fn charts(name: &str, panels: &[Panel]) -> Result<()> {
     let dark = (
         RGBColor(0xe6, 0xed, 0xf3),
@@ -375,7 +375,7 @@ where
         .iter()
         .map(|(_, value)| *value)
         .fold(f64::MIN_POSITIVE, f64::max);
-    // The first bar is the uppermost.
+    // The first bar is at the top.
     let bars: Vec<_> = panel.bars.iter().rev().collect();
     let mut chart = ChartBuilder::on(area)
         .caption(&panel.title, style(15, FontStyle::Bold))
@@ -420,7 +420,7 @@ where
     Ok(())
 }
 
-/// The place in an area of a place in the whole drawing.
+/// Converts a position in the whole drawing to a position in an area.
 fn relative(area: &DrawingArea<SVGBackend<'_>, Shift>, (x, y): (i32, i32)) -> (i32, i32) {
     let (left, top) = area.get_base_pixel();
     (x - left, y - top)

@@ -1,4 +1,4 @@
-//! The contenders of `Keepalive`, each as its users have it.
+//! The contenders of `Keepalive`, written as their users write them.
 
 use std::{
     pin::Pin,
@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, interval_at, sleep};
 
 pin_project! {
-    /// Moves its timer at each item, as the keep-alives of axum and warp do.
+    /// Resets its timer at each item, as the keep-alives of axum and warp do.
     pub struct Rearm<S: Stream> {
         #[pin]
         inner: S,
@@ -72,7 +72,7 @@ where
         .map(move |item_or_timeout| item_or_timeout.unwrap_or_else(|_| item.clone()))
 }
 
-/// The loop that is written by hand most often.
+/// The loop that people most often write by hand.
 pub fn select<S>(inner: S, idle: Duration, item: S::Item) -> impl Stream<Item = S::Item> + Send
 where
     S: Stream + Send,
@@ -93,7 +93,7 @@ where
     }
 }
 
-/// The crate heartbeat-stream, which ticks on a grid, whatever the stream does.
+/// The crate heartbeat-stream, which ticks at fixed times, regardless of the items.
 pub fn heartbeat_stream<S>(
     inner: S,
     idle: Duration,

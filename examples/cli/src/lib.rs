@@ -1,6 +1,6 @@
-//! What the command lines of this repository share: one line for each thing that goes wrong, options
-//! that are called alike, lines of standard input, the signals that stop a server, progress on a terminal, tables in
-//! pages, and the watchdog of the pages that are served.
+//! What the command-line programs of this repository share: one-line errors, common options, lines of standard
+//! input, the signals that stop a server, progress on a terminal, tables in Markdown pages, and the watchdog script of
+//! the web pages.
 
 mod log;
 mod options;
@@ -23,10 +23,10 @@ pub use page::fill;
 pub use progress::Progress;
 pub use stop::{GRACE, cancel_at_signal, stop_signal};
 
-/// The script with which a page finds out that its connection is dead.
+/// The script with which a page detects a dead connection.
 pub const WATCHDOG: &str = include_str!("watchdog.js");
 
-/// Parses the command line. What is wrong with it takes one line, and exit code 2.
+/// Parses the command line. If that fails, it prints one line on stderr and exits with code 2.
 pub fn parse<T: Parser>() -> T {
     T::try_parse().unwrap_or_else(|error| {
         if !error.use_stderr() {
@@ -40,7 +40,7 @@ pub fn parse<T: Parser>() -> T {
     })
 }
 
-/// Turns what `main` ended with into an exit code, and an error into a line on stderr.
+/// Turns the result of a program into its exit code, and prints an error as one line on stderr.
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,10 +51,10 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Lines as they come. The end of standard input ends nothing: the server goes on without it.
+/// The lines of standard input as they arrive. A server keeps running when standard input ends.
 pub fn lines_of_stdin() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(1);
-    // Not Tokio's stdin: its blocking read would hold up the exit.
+    // Tokio's stdin would delay the exit, because its blocking read cannot be cancelled.
     thread::spawn(move || {
         for line in io::stdin().lock().split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();

@@ -6,16 +6,16 @@ use std::{
 use futures::{Stream, stream};
 use tokio::sync::watch;
 
-/// The lines of standard input so far, for clients that come back for what they have missed.
+/// All lines of standard input so far, so that a client that reconnects gets what it has missed.
 #[derive(Clone, Debug)]
 pub struct Log {
     /// Its length is the number of the next line.
     lines: watch::Receiver<Vec<String>>,
-    /// Tells the numbers of this process from those of one before it.
+    /// Distinguishes the line numbers of this process from those of an earlier one.
     boot: u128,
 }
 
-/// A line, and what a client tells to come back after it.
+/// A line, and the id with which a client resumes after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     pub id: String,
@@ -23,7 +23,7 @@ pub struct Line {
 }
 
 impl Log {
-    /// Reads standard input. The end of it ends no stream.
+    /// Reads standard input. The streams stay open when it ends.
     pub fn of_stdin() -> Self {
         let (sender, lines) = watch::channel(Vec::new());
         let mut input = crate::lines_of_stdin();
@@ -31,7 +31,7 @@ impl Log {
             while let Some(line) = input.recv().await {
                 sender.send_modify(|lines| lines.push(line));
             }
-            // The streams last as long as the sender.
+            // The streams would end if the sender were dropped.
             pending::<()>().await;
         });
         Self::new(lines)
@@ -43,7 +43,7 @@ impl Log {
         Self { lines, boot }
     }
 
-    /// The lines after the one with this id. Without an id, those from now on.
+    /// The lines after the one with this id. Without an id, the lines that arrive from now on.
     pub fn lines_after(&self, id: Option<&str>) -> impl Stream<Item = Line> + Send + use<> {
         let first = self.number_after(id);
         let boot = self.boot;
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_of_a_process_before_gets_everything() {
+    async fn a_client_of_an_earlier_process_gets_everything() {
         let (_sender, lines) = watch::channel(vec!["one".to_owned()]);
         let log = Log::new(lines);
         for id in ["1-7", "1-x", "x-7"] {

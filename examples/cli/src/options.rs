@@ -1,4 +1,4 @@
-//! Options that several programs have, so that they are called and worded alike.
+//! Options that several programs share, so that their names and help texts are the same everywhere.
 //!
 //! The types have no doc comments: clap would print them in front of a program's own.
 
@@ -11,13 +11,13 @@ use tokio::net::TcpListener;
 
 #[derive(Clone, Debug, Args)]
 pub struct Listen {
-    /// Listen here; port 0 picks a free one
+    /// Listen on this address; port 0 picks a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
 }
 
 impl Listen {
-    /// Listens, and prints where.
+    /// Starts to listen, and prints the address.
     pub async fn bind(&self) -> anyhow::Result<TcpListener> {
         let listener = TcpListener::bind(self.listen)
             .await
@@ -29,21 +29,21 @@ impl Listen {
 
 #[derive(Clone, Debug, Args)]
 pub struct Keepalive {
-    /// Send a keepalive after each idle time of this length; 0s turns them off
+    /// Send a keepalive whenever a stream has been idle for this long; 0s turns keepalives off
     #[arg(id = "keepalive", long = "keepalive", value_name = "DURATION", default_value = "20s", value_parser = parse_duration)]
     pub idle: Duration,
 }
 
 #[derive(Clone, Debug, Args)]
 pub struct Immediate {
-    /// Send the first keepalive at once, unless there is an event
+    /// Send the first keepalive immediately, unless an event is ready
     #[arg(long)]
     pub immediate: bool,
 }
 
 #[derive(Clone, Debug, Args)]
 pub struct GiveUp {
-    /// Give up on the other side after an idle time of this length; 0s never does
+    /// Give up a connection on which nothing has arrived for this long; 0s never gives up
     #[arg(id = "give-up", long = "give-up", value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub idle: Duration,
 }

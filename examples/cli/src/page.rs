@@ -2,13 +2,13 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 
-/// Replaces what stands in a page between `<!-- name -->` and `<!-- end of name -->`.
+/// Replaces the text of a page between `<!-- name -->` and `<!-- end of name -->`.
 pub fn fill(page: impl AsRef<Path>, name: &str, table: &str) -> Result<()> {
     let page = page.as_ref();
     let text = fs::read_to_string(page);
     let text = text.with_context(|| format!("cannot read {}", page.display()))?;
     let filled = replace(&text, name, table)
-        .with_context(|| format!("{} has no place for {name:?}", page.display()))?;
+        .with_context(|| format!("{} does not have the marks of {name:?}", page.display()))?;
     fs::write(page, filled).with_context(|| format!("cannot write {}", page.display()))
 }
 
@@ -27,7 +27,7 @@ mod tests {
     const PAGE: &str = "a\n<!-- t -->\nold\n<!-- end of t -->\nb\n";
 
     #[test]
-    fn what_stands_between_the_marks_is_replaced_and_nothing_else() {
+    fn only_the_text_between_the_marks_is_replaced() {
         let filled = replace(PAGE, "t", "new\n").unwrap();
         assert_eq!(filled, PAGE.replace("old", "new"));
     }

@@ -10,16 +10,16 @@ use std::{
 
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
-/// What runs, how far it is and how long it will take, as a line on standard error while that is a
-/// terminal. Elsewhere nothing is printed.
+/// A progress line on standard error: how much is done, how long the rest takes, and what runs now. It is only shown
+/// on a terminal.
 pub struct Progress {
     bar: ProgressBar,
-    /// How long everything takes, as far as can be told by now, in milliseconds.
+    /// The current estimate of how long everything takes, in milliseconds.
     total: Arc<AtomicU64>,
 }
 
 impl Progress {
-    /// Begins work that is expected to take that long. If it is faster or slower, that shows as it advances.
+    /// Begins work that is expected to take this long. The estimate is corrected as the work advances.
     pub fn new(expected: Duration) -> Self {
         let expected = milliseconds(expected);
         let total = Arc::new(AtomicU64::new(expected));
@@ -41,12 +41,12 @@ impl Progress {
         Self { bar, total }
     }
 
-    /// Says what runs now.
+    /// Shows what runs now.
     pub fn begin(&self, what: impl Into<Cow<'static, str>>) {
         self.bar.set_message(what);
     }
 
-    /// Counts work as done that was expected to take that long.
+    /// Marks work as done that was expected to take this long.
     pub fn advance(&self, expected: Duration) {
         self.bar.inc(milliseconds(expected));
         let all = self.bar.length().unwrap_or_default();
@@ -71,7 +71,7 @@ impl Drop for Progress {
     }
 }
 
-/// How long all of it takes in milliseconds, if the rest goes as what is done.
+/// Estimates how long everything takes, in milliseconds. The rest is assumed to run as fast as the part that is done.
 fn estimate(elapsed: Duration, done: u64, all: u64) -> u64 {
     if done == 0 {
         return all;
@@ -88,12 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn until_something_is_done_everything_takes_as_long_as_expected() {
+    fn the_first_estimate_is_the_expected_time() {
         assert_eq!(estimate(Duration::from_secs(7), 0, 60_000), 60_000);
     }
 
     #[test]
-    fn the_rest_takes_as_long_as_what_is_done_in_proportion() {
+    fn the_rest_is_estimated_from_the_part_that_is_done() {
         // A third took twice as long as expected.
         assert_eq!(estimate(Duration::from_secs(40), 20_000, 60_000), 120_000);
     }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 /// otherwise hold up the exit.
 pub const GRACE: Duration = Duration::from_millis(500);
 
-/// Ready at Ctrl-C or SIGTERM, whichever comes first after this call.
+/// Completes at the first Ctrl-C or SIGTERM after this call.
 #[cfg(unix)]
 pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -27,7 +27,7 @@ pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     Ok(async { tokio::signal::ctrl_c().await.unwrap_or_default() })
 }
 
-/// Cancels `stop` at the signal, and is ready once open streams have had time to end.
+/// Cancels `stop` at the signal, and completes when open streams have had time to end.
 pub fn cancel_at_signal(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
     let stop_signal = stop_signal()?;
     Ok(async move {

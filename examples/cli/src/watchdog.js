@@ -1,14 +1,13 @@
 // A connection can be dead although it is open: a proxy has stopped forwarding, the laptop has slept, or the network
-// has changed. The browser does not report this, and the page would show "connected" forever.
+// has changed. No event reports that, and the page would show "connected" forever.
 
 /**
- * How many milliseconds the first attempt to open a connection may take. Each further attempt may take twice as long as
- * the one before, up to the second number. An attempt can hang, because the browser may use an old connection that is
- * dead too.
+ * The first attempt to open a connection may take `FIRST` milliseconds. Each failure doubles that, up to `LONGEST`.
+ * Without a limit an attempt could hang, because a browser may reuse an idle connection that is dead too.
  */
 const [FIRST, LONGEST] = [5_000, 60_000];
 
-/** Calls `dead` when nothing has arrived for three times the server's keepalive interval. */
+/** Calls `dead` when nothing has arrived for three of the server's keepalive intervals. */
 export class Watchdog {
   #dead;
   #interval = Infinity;
@@ -30,7 +29,7 @@ export class Watchdog {
     this.#began = this.#heard = Date.now();
   }
 
-  /** Something has arrived. A keepalive tells the interval, in milliseconds. */
+  /** Something has arrived. A keepalive says how many milliseconds may pass until the next one. */
   heard(interval = this.#interval) {
     this.#open = true;
     this.#heard = Date.now();
@@ -40,11 +39,11 @@ export class Watchdog {
 
   /** The page is visible again. While it was hidden, its timers were slow or did not run. */
   visible() {
-    // Someone is looking at the page, so do not wait for three intervals.
+    // Somebody is looking, so a single overdue keepalive is enough.
     this.#check(1.5);
   }
 
-  /** The computer is online again, perhaps in another network. */
+  /** The computer has a network again, which may be a different one. */
   online() {
     // Several tabs may report this at the same time.
     if (Date.now() - this.#began > 1_000) this.#dead();

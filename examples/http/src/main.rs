@@ -1,6 +1,6 @@
 //! A server whose streaming responses are kept alive by one layer.
 //!
-//! `cargo run -p http-server` prints how to look at them.
+//! `cargo run -p http-server` prints the commands to look at them.
 
 use std::{convert::Infallible, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -21,9 +21,9 @@ use reqwest::Client;
 use stream_keepalive_http::KeepaliveLayer;
 use tokio::time::sleep;
 
-/// Short, so that there is something to see. Behind a proxy, take half of its timeout at most.
+/// Short, for the demonstration. Behind a proxy, use at most half of its timeout.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long the streams have nothing to say.
+/// How long the streams are idle.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Serves streams that pause for five seconds, with and without a layer that keeps them alive.
@@ -46,7 +46,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
     println!("  curl -N http://{address}/events        # server-sent events");
     println!("  curl -N http://{address}/lines         # lines of JSON");
     println!("  curl -N http://{address}/relay         # an upstream that stalls inside an event");
-    println!("  curl -N http://{address}/plain/events  # without the layer, also lines and relay");
+    println!(
+        "  curl -N http://{address}/plain/events  # without the layer; also /plain/lines, /plain/relay"
+    );
     Ok(axum::serve(listener, app(address)).await?)
 }
 
@@ -100,7 +102,7 @@ async fn upstream() -> impl IntoResponse {
     )
 }
 
-/// Passes on what the upstream sends, wherever its chunks end.
+/// Passes on the chunks of the upstream as they are, even if they end inside an event.
 async fn relay(State(upstream): State<String>) -> Response {
     match Client::new().get(upstream).send().await {
         Ok(upstream) => {

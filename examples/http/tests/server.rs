@@ -1,4 +1,4 @@
-//! Starts the example, and reads its routes as its own output says.
+//! Starts the example, and reads the routes that it prints.
 
 use std::net::SocketAddr;
 
@@ -28,12 +28,12 @@ async fn read(address: SocketAddr, path: &str, end: &str) -> String {
 }
 
 #[tokio::test]
-async fn each_route_is_kept_alive_and_its_control_is_not() {
+async fn each_route_is_kept_alive_and_its_plain_counterpart_is_not() {
     let mut command = piped(env!("CARGO_BIN_EXE_http-server"));
     command.args(["--listen", "127.0.0.1:0"]);
     let Server { addr, .. } = &Server::start(&mut command).await.unwrap();
     let read = |path, end| read(*addr, path, end);
-    // All at the same time, since each takes some seconds.
+    // Concurrently, because each takes some seconds.
     let (events, plain_events, lines, plain_lines, relayed, plain_relayed) = within(async {
         tokio::join!(
             read("/events", "data: 2\n\n"),

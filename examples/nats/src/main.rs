@@ -1,5 +1,5 @@
-//! The event RPC of `tonic-events` beyond one machine: every server passes on what goes over one NATS
-//! subject, so it does not matter which of them a client finds.
+//! The event RPC of `tonic-events` on several servers. Every server streams the events of one NATS
+//! subject, so a client may connect to any of them.
 
 use std::{future::ready, pin::pin, process::ExitCode, time::Duration};
 
@@ -24,17 +24,21 @@ use tonic_events::proto::v1::{
     backrest_server::{Backrest, BackrestServer},
 };
 
+const GIVE_UP: &str =
+    "End all streams when the broker has been idle for this long; 0s never ends them";
+
 /// How long the broker may take to answer a new subscriber.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Streams what goes over a NATS subject to every subscriber, and each line of standard input to the subject.
+/// Streams the events of a NATS subject to every subscriber, and publishes each line of standard input to it.
 #[derive(Parser)]
+#[command(mut_arg("give-up", |give_up| give_up.help(GIVE_UP)))]
 struct Args {
-    /// The broker
+    /// The NATS server
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
     nats: ServerAddr,
 
-    /// Where events go and come from
+    /// The subject that events are published to and read from
     #[arg(long, default_value = "operations")]
     subject: String,
 
@@ -44,7 +48,7 @@ struct Args {
     #[command(flatten)]
     keepalive: cli::Keepalive,
 
-    // The broker is what it gives up on.
+    // The server gives up on the broker.
     #[command(flatten)]
     give_up: cli::GiveUp,
 }
@@ -67,20 +71,22 @@ impl Backrest for Events {
         let events = timeout(PATIENCE, self.subscribe()).await;
         let events = events
             .map_err(|_| Status::unavailable("the broker does not answer"))?
-            .map_err(|error| Status::unavailable(format!("the broker: {error}")))?;
+            .map_err(|error| {
+                Status::unavailable(format!("cannot subscribe at the broker: {error}"))
+            })?;
         let events = events
             .map(|message| {
                 let event = OperationEvent::decode(message.payload);
                 event.map_err(|error| Status::data_loss(error.to_string()))
             })
-            // The server stops when every call has ended, and a call that is kept alive does not end by itself.
+            // The server stops when every call has ended. A call that is kept alive does not end by itself.
             .take_until(self.stop.clone().cancelled_owned())
             .chain(stream::once(ready(Err(Status::unavailable(
                 "the server is stopping",
             )))))
-            // Below the keepalive, or that would make a dead broker look well for ever.
+            // Below the keepalive, which would make a dead broker look healthy forever.
             .idle_timeout_with(self.args.give_up.idle, || {
-                Err(Status::unavailable("the broker has fallen silent"))
+                Err(Status::unavailable("the broker has been idle for too long"))
             })
             .keepalive(self.args.keepalive.idle, Ok(OperationEvent::keep_alive()));
         Ok(Response::new(events.boxed()))
@@ -88,7 +94,7 @@ impl Backrest for Events {
 }
 
 impl Events {
-    /// Subscribes, and waits until that has been sent.
+    /// Subscribes, and waits until the subscription has been sent to the broker.
     async fn subscribe(&self) -> Result<Subscriber, async_nats::Error> {
         let events = self.nats.subscribe(self.args.subject.clone()).await?;
         self.nats.flush().await?;
@@ -96,13 +102,13 @@ impl Events {
     }
 }
 
-/// Publishes each line of standard input, as a created operation.
+/// Publishes each line of standard input as the creation of an operation, and a keepalive when it is idle.
 async fn publish(nats: Client, subject: String, keepalive: Duration) -> anyhow::Result<()> {
     let lines = ReceiverStream::new(cli::lines_of_stdin()).chain(stream::pending());
     let events = lines
         .zip(stream::iter(1..))
         .map(|(line, id)| OperationEvent::created(id, line))
-        // Into the subject too: so it is never silent, and a broker that is, is dead.
+        // With keepalives the subject is never idle, so a broker that is idle is dead.
         .keepalive(keepalive, OperationEvent::keep_alive());
     let mut events = pin!(events);
     while let Some(event) = events.next().await {

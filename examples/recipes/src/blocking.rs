@@ -1,13 +1,13 @@
 //! A source that blocks its thread, such as an iterator over a file or a driver without `async`.
 //!
-//! While a poll blocks, nothing else of its task runs: no timer can fire, and no keepalive comes. A thread of its
-//! own and a channel make a stream of it that can be waited for.
+//! While a poll blocks, nothing else in its task runs, so no keepalive can be inserted. Running the source on a thread
+//! of its own and sending its items over a channel makes it an asynchronous stream.
 
 use futures::Stream;
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Runs the iterator on a thread for blocking work. It ends when the stream is dropped, at its next item.
+/// Runs the iterator on a thread for blocking work. If the stream is dropped, the thread stops at the next item.
 pub fn from_blocking<I>(items: impl FnOnce() -> I + Send + 'static) -> impl Stream<Item = I::Item>
 where
     I: Iterator<Item: Send + 'static>,

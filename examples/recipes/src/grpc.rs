@@ -1,4 +1,4 @@
-//! A reader of a gRPC stream that drops the keepalives and still notices when the server is gone.
+//! A client of a gRPC stream that drops the keepalives and still notices when the server is gone.
 
 use std::{future::ready, time::Duration};
 
@@ -9,16 +9,18 @@ use tonic_events::proto::v1::{OperationEvent, operation_event::Event};
 
 /// The events without the keepalives.
 ///
-/// When no message has come for `idle`, the last item is an error. Set `idle` to three times the idle time of the
-/// server.
+/// If no message arrives for `idle`, the last item is an error. Set `idle` to three times the server's keepalive
+/// interval.
 pub fn events<S>(messages: S, idle: Duration) -> impl Stream<Item = Result<OperationEvent, Status>>
 where
     S: Stream<Item = Result<OperationEvent, Status>>,
 {
     messages
-        // Below the filter, which drops the keepalives: above it the timeout would end a quiet stream.
+        // Below the filter, because it drops the keepalives. Above it, the timeout would end a healthy stream.
         .idle_timeout_with(idle, || {
-            Err(Status::deadline_exceeded("nothing came from the server"))
+            Err(Status::deadline_exceeded(
+                "the server has been idle for too long",
+            ))
         })
         .try_filter(|message| ready(!matches!(message.event, Some(Event::KeepAlive(_)))))
 }
@@ -61,21 +63,21 @@ mod tests {
     // Ten idle times leave room for a busy machine.
 
     #[tokio::test]
-    async fn the_reader_stays_with_a_quiet_server_that_sends_keepalives() {
+    async fn a_quiet_server_that_sends_keepalives_is_not_given_up() {
         let mut events = pin!(events(subscribe(IDLE).await, 10 * IDLE));
         let event = events.next().await.unwrap().unwrap();
         assert!(matches!(event.event, Some(Event::CreatedOperations(_))));
     }
 
     #[tokio::test]
-    async fn a_timeout_above_the_filter_ends_that_stream() {
+    async fn a_timeout_above_the_filter_ends_the_same_stream() {
         let off = Duration::ZERO;
         let events = events(subscribe(IDLE).await, off).idle_timeout(10 * IDLE);
         assert_eq!(events.count().await, 0);
     }
 
     #[tokio::test]
-    async fn the_reader_gives_up_a_server_from_which_nothing_comes() {
+    async fn a_server_that_sends_nothing_is_given_up() {
         let mut events = pin!(events(subscribe(Duration::ZERO).await, IDLE));
         let status = events.next().await.unwrap().unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded);

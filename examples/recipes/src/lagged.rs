@@ -1,8 +1,8 @@
 //! A subscriber that falls behind a broadcast channel, over server-sent events and lines of JSON.
 //!
-//! The channel drops what the slowest subscriber has not read in time. A stream that goes on after that has a gap
-//! that nobody sees, and keepalives make it look healthy. Here it ends, and its last item tells the client to fetch
-//! the state again.
+//! The channel drops events that a slow subscriber has not read in time. If the stream went on, it would have a gap
+//! that the client does not know of, and keepalives would make it look healthy. Here the stream ends, and its last
+//! item tells the client to fetch the state again.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -32,7 +32,7 @@ pub fn subscribe<T: Clone>(bus: Receiver<T>) -> impl Stream<Item = Result<T, Lag
 
 /// Server-sent events, and an event `refetch` at the end if the client has missed some.
 ///
-/// An error would not do: it breaks off the response, and the browser comes back as if nothing had been lost.
+/// An error would not do: it breaks off the response, and the browser reconnects as if nothing had been lost.
 pub fn events(
     bus: Receiver<String>,
     idle: Duration,
@@ -83,7 +83,7 @@ mod tests {
         for number in 1..=CAPACITY + 2 {
             bus.send(number.to_string()).unwrap();
         }
-        // Keepalives must not hide what has happened.
+        // Keepalives must not hide the lag.
         sleep(10 * IDLE).await;
         let mut text = String::from_utf8(first.to_vec()).unwrap();
         // The channel is still open, so only the lag can end the body.
@@ -92,23 +92,23 @@ mod tests {
                 text += std::str::from_utf8(&bytes.unwrap()).unwrap();
             }
         });
-        rest.await.expect("the body goes on with a gap");
+        rest.await.expect("the body ends after the gap");
         text
     }
 
     #[tokio::test(start_paused = true)]
-    async fn server_sent_events_end_with_one_that_makes_the_client_refetch() {
+    async fn server_sent_events_end_with_an_event_that_makes_the_client_refetch() {
         let text = overrun(|bus| events(bus, IDLE).into_response().into_body()).await;
         assert_eq!(text, "data: 0\n\nevent: refetch\ndata: 2\n\n");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn lines_end_with_one_that_makes_the_client_refetch() {
+    async fn lines_end_with_a_line_that_makes_the_client_refetch() {
         let text = overrun(|bus| lines(bus, IDLE)).await;
         assert_eq!(text, "0\n{\"refetch\":2}\n");
     }
 
-    /// A list that grows, and the channel that says by what.
+    /// A list that grows, and a channel with the numbers that are added.
     struct Server {
         list: Mutex<Vec<u32>>,
         bus: broadcast::Sender<u32>,
@@ -118,7 +118,7 @@ mod tests {
         fn push(&self, number: u32) {
             let mut list = self.list.lock().unwrap();
             list.push(number);
-            // It fails when nobody listens.
+            // It fails when there is no subscriber.
             _ = self.bus.send(number);
         }
 
@@ -128,8 +128,8 @@ mod tests {
         }
     }
 
-    /// Lets a client follow that is slower than the server at times. Returns what both have in the end, and how
-    /// often the client has fetched the list.
+    /// Runs a client that is sometimes slower than the server. Returns the lists of both at the end, and how often
+    /// the client has fetched the list.
     async fn follow<S>(open: impl Fn(Receiver<u32>) -> S) -> (Vec<u32>, Vec<u32>, usize)
     where
         S: Stream<Item = Result<u32, Lagged>>,
@@ -141,7 +141,7 @@ mod tests {
         };
         let serve = async {
             for number in 0..300 {
-                // Bursts that a client keeps up with, and some that it does not.
+                // The client keeps up with some bursts, and not with others.
                 sleep(Duration::from_millis(if number % 7 < 5 { 1 } else { 30 })).await;
                 server.push(number);
             }
@@ -168,14 +168,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_refetches_has_everything_however_often_it_falls_behind() {
+    async fn a_client_that_refetches_misses_nothing_however_often_it_falls_behind() {
         let (have, list, fetched) = follow(subscribe).await;
         assert_eq!(have, list);
         assert!(fetched > 10, "{fetched}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_of_a_stream_that_skips_the_error_has_a_gap_and_does_not_know() {
+    async fn if_the_stream_skips_the_error_the_client_has_a_gap_and_does_not_know() {
         let skip = |bus| BroadcastStream::new(bus).filter_map(|event| ready(event.ok().map(Ok)));
         let (have, list, fetched) = follow(skip).await;
         assert!(have.len() < list.len());

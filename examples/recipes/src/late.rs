@@ -1,7 +1,7 @@
 //! Streams that take a while to begin.
 //!
-//! A handler that awaits something slow before it returns its stream sends nothing until then: there is no stream
-//! yet that could be kept alive. These functions make the wait a part of the stream.
+//! A handler that awaits something slow before it returns its stream sends nothing until then, because there is no
+//! stream yet that could be kept alive. These functions make the wait a part of the stream.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use futures::{Stream, TryFutureExt, future::Either};
 use stream_keepalive::KeepaliveExt;
 use tokio::time::timeout;
 
-/// Begins immediately, and keeps the response alive while the stream is opened and afterwards.
+/// Returns a stream that begins immediately, and that is kept alive before `opening` is ready and afterwards.
 ///
-/// If `opening` fails, the error is an item: the response has begun.
+/// If `opening` fails, the error is an item, because the response has already begun.
 pub fn open<F, S, T, E>(
     opening: F,
     idle: Duration,
@@ -86,8 +86,8 @@ mod tests {
     use super::*;
 
     const IDLE: Duration = Duration::from_millis(100);
-    /// How long a request waits that gets no answer.
-    const SILENCE: Duration = Duration::from_secs(1);
+    /// After this time without a response, a request counts as unanswered.
+    const NO_ANSWER: Duration = Duration::from_secs(1);
 
     #[derive(Debug, PartialEq)]
     struct Unavailable;
@@ -106,7 +106,7 @@ mod tests {
         }
     }
 
-    /// Takes three idle times, and then has one item.
+    /// Takes three and a half idle times, and returns a stream of one item.
     async fn slow() -> Result<impl Stream<Item = Result<&'static str, Unavailable>>, Unavailable> {
         sleep(3 * IDLE + IDLE / 2).await;
         Ok(stream::iter([Ok("item")]))
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_one_idle_time_a_late_stream_begins_without_a_result() {
+    async fn after_one_idle_time_the_stream_begins_before_it_is_opened() {
         let start = Instant::now();
         let events = open_or_fail(slow(), IDLE, "keepalive").await.unwrap();
         assert_eq!(start.elapsed(), IDLE);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_early_result_is_not_waited_for_any_longer() {
+    async fn an_early_result_is_returned_immediately() {
         let early = async {
             sleep(IDLE / 2).await;
             Ok::<_, Unavailable>(stream::iter([Ok("item")]))
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_is_a_result_when_it_is_early_and_an_item_when_it_is_late() {
+    async fn an_early_failure_is_returned_and_a_late_one_is_an_item() {
         let fail_after = async |wait| {
             sleep(wait).await;
             Err::<stream::Empty<Result<&str, _>>, _>(Unavailable)
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(late, [Ok("keepalive"), Err(Unavailable)]);
     }
 
-    /// What a handler waits for: the test says when it is there.
+    /// What a handler waits for. The test opens it.
     #[derive(Clone, Default)]
     struct Gate(Arc<Notify>);
 
@@ -229,12 +229,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_of_a_handler_that_waits_gets_nothing() {
+    async fn a_client_of_an_axum_handler_that_waits_gets_nothing() {
         let addr = serve(Gate::default()).await;
-        assert!(timeout(SILENCE, request(addr, "/plain")).await.is_err());
+        assert!(timeout(NO_ANSWER, request(addr, "/plain")).await.is_err());
     }
 
-    /// A service whose handler waits, or lets its stream wait.
+    /// A service in which either the handler waits or the stream.
     struct Late {
         gate: Gate,
         wait_in_handler: bool,
@@ -302,14 +302,14 @@ mod tests {
         };
         let mut client = client(late).await;
         assert!(
-            timeout(SILENCE, client.get_operation_events(()))
+            timeout(NO_ANSWER, client.get_operation_events(()))
                 .await
                 .is_err()
         );
     }
 
     #[tokio::test]
-    async fn a_failure_in_a_stream_of_tonic_keeps_its_status() {
+    async fn a_late_failure_in_tonic_keeps_its_status() {
         struct Failing;
 
         #[async_trait]

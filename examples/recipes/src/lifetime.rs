@@ -1,8 +1,8 @@
-//! Streams that end after an hour or so, and tell their clients to come back.
+//! Streams that end after about an hour, and tell their clients to reconnect.
 //!
-//! Clients that stay for weeks keep the servers that they first found: a new server gets none of them, and an old
-//! one cannot be taken away. A last item says that the end is planned, so that the client comes back immediately,
-//! and after the last message that it has.
+//! Clients that stay connected for weeks stay with the same server. A new server gets none of them, and an old one
+//! cannot be removed. The last item says that the end is planned, so the client reconnects immediately and resumes
+//! after its last message.
 
 use std::{future::ready, time::Duration};
 
@@ -12,8 +12,8 @@ use tokio::time::sleep;
 
 /// Ends the stream after `lifetime`, give or take a tenth, with `last`.
 ///
-/// The tenth keeps clients that have come together from coming back together, as all of them do when a server has
-/// started again.
+/// All clients connect at the same time when a server restarts. The random tenth keeps them from reconnecting at the
+/// same time as well.
 pub fn bounded<S: Stream>(
     messages: S,
     lifetime: Duration,
@@ -25,9 +25,9 @@ pub fn bounded<S: Stream>(
         .chain(stream::once(ready(last)))
 }
 
-/// The last of server-sent events. A browser comes back after `retry`, with the id of the last event that it has.
+/// The last server-sent event. A browser reconnects after `retry`, with the id of the last event that it has.
 pub fn come_back(retry: Duration) -> Event {
-    // With data, since a browser drops an event without, and axum leaves out an empty field.
+    // The event has data, because a browser drops an event without data, and axum leaves out an empty field.
     Event::default()
         .event("come-back")
         .data("planned")
@@ -61,17 +61,17 @@ mod tests {
             assert_eq!(messages, ["come back"]);
             lifetimes.insert(start.elapsed());
         }
-        // A timer is late by a millisecond.
+        // Tokio's timer may be a millisecond late.
         let latest = hour.mul_f64(1.1) + Duration::from_millis(1);
         assert!(*lifetimes.first().unwrap() >= hour.mul_f64(0.9));
         assert!(*lifetimes.last().unwrap() <= latest);
-        // They are spread, and not at a few places.
+        // The lifetimes are spread over the whole range.
         assert!(lifetimes.len() > 90, "{}", lifetimes.len());
         let width = *lifetimes.last().unwrap() - *lifetimes.first().unwrap();
         assert!(width > hour / 10, "{width:?}");
     }
 
-    /// What comes over the connection.
+    /// An item of the connection.
     #[derive(Clone, Debug)]
     enum Item {
         Message(Message),
@@ -82,7 +82,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20))]
 
         #[test]
-        fn a_client_that_comes_back_a_hundred_times_misses_nothing_and_sees_nothing_twice(
+        fn a_client_that_reconnects_a_hundred_times_misses_nothing_and_sees_nothing_twice(
             gaps in prop::collection::vec(select(vec![0_u64, 1, 5, 30]), 1000),
         ) {
             paused().block_on(async {
@@ -96,8 +96,8 @@ mod tests {
                         let messages = resume::subscribe(log.clone(), next, wanted, IDLE);
                         let items = bounded(messages.map(Item::Message), LIFETIME, Item::ComeBack);
                         let mut items = pin!(items);
-                        // An end without a last word would be a fault.
-                        while let Item::Message(message) = items.next().await.expect("cut off") {
+                        // Every stream has to end with `ComeBack`.
+                        while let Item::Message(message) = items.next().await.expect("no `ComeBack`") {
                             next = message.next();
                             if let Message::Event { text, .. } = message {
                                 got.push(text);
@@ -110,7 +110,7 @@ mod tests {
                         }
                     }
                 };
-                timeout(Duration::from_secs(3600), client).await.expect("it never has all");
+                timeout(Duration::from_secs(3600), client).await.expect("the client never gets all events");
                 let all = (0..events).map(|number| number.to_string());
                 assert_eq!(got, all.filter(|text| wanted(text)).collect::<Vec<_>>());
             });
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_of_server_sent_events_says_when_to_come_back() {
+    async fn the_last_server_sent_event_says_when_to_reconnect() {
         use axum::response::{IntoResponse, Sse};
 
         let last = come_back(Duration::from_millis(250));

@@ -26,7 +26,7 @@ pub fn lines<S>(messages: S, idle: Duration) -> impl Stream<Item = io::Result<By
 where
     S: Stream<Item = String>,
 {
-    // Whole lines: a keepalive between two halves of one would break it.
+    // The keepalive is added to whole lines, because between two halves of a line it would break the line.
     let lines = messages.map(|json| Ok(Bytes::from(json + "\n")));
     // An `io::Error` is not `Clone`, so a closure makes the keepalive.
     lines.keepalive_with(idle, || Ok(Bytes::from_static(b"\n")))
@@ -34,13 +34,13 @@ where
 
 /// Reads the messages and skips keepalives.
 ///
-/// When not a byte has come for `idle`, the last item is an error of the kind [`io::ErrorKind::TimedOut`]. Set
-/// `idle` to three times the idle time of the server.
+/// If not a single byte arrives for `idle`, the last item is an error of the kind [`io::ErrorKind::TimedOut`]. Set
+/// `idle` to three times the server's keepalive interval.
 pub fn messages<S>(body: S, idle: Duration) -> impl Stream<Item = io::Result<String>>
 where
     S: Stream<Item = io::Result<Bytes>>,
 {
-    // Below the filter, which drops the keepalives: above it the timeout would end a quiet stream.
+    // Below the filter, because it drops the keepalives. Above it, the timeout would end a healthy stream.
     let body = body.idle_timeout_with(idle, || Err(io::ErrorKind::TimedOut.into()));
     let lines = LinesStream::new(StreamReader::new(body).lines());
     lines.try_filter(|line| ready(!line.is_empty()))
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn empty_lines_fill_the_silence_between_whole_messages() {
+    async fn empty_lines_fill_the_idle_time_between_whole_messages() {
         let body: Vec<_> = body_of(app()).await.try_collect().await.unwrap();
         let body = String::from_utf8(body.concat()).unwrap();
         let lines: Vec<_> = body.lines().collect();
@@ -93,21 +93,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_reader_stays_with_a_quiet_server_that_sends_keepalives() {
+    async fn a_quiet_server_that_sends_keepalives_is_not_given_up() {
         let messages = messages(lines(source(), IDLE), 3 * IDLE);
         let messages: Vec<_> = messages.try_collect().await.unwrap();
         assert_eq!(messages, [FIRST, SECOND]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timeout_above_the_reader_ends_that_stream() {
+    async fn a_timeout_above_the_filter_ends_the_same_stream() {
         let messages = messages(lines(source(), IDLE), 3 * IDLE).idle_timeout(3 * IDLE);
         let messages: Vec<_> = messages.try_collect().await.unwrap();
         assert_eq!(messages, [FIRST]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_line_that_is_long_in_coming_is_activity() {
+    async fn a_piece_of_a_line_is_activity() {
         let halves = async_stream::stream! {
             for piece in ["{\"do", "ne", "\":", "1}", "\n"] {
                 sleep(2 * IDLE).await;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_reader_gives_up_a_server_from_which_nothing_comes() {
+    async fn a_server_that_sends_nothing_is_given_up() {
         // A message and a keepalive, and then nothing.
         let cut = lines(source(), IDLE)
             .take(2)

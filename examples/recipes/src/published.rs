@@ -1,4 +1,4 @@
-//! A log that tests let grow in paused time.
+//! A log that grows in paused time, for tests.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! A relay of server-sent events, such as the tokens of a language model.
 //!
-//! The bytes are passed on as they come, and the chunks of a body end anywhere: also in the middle of an event,
-//! where the upstream may stall. A keepalive in such a place would become a part of the event.
+//! The bytes are passed on as they arrive. A chunk of a body may end in the middle of an event, and the upstream may
+//! stall there. A keepalive in such a place would become a part of the event.
 
 use std::{error::Error, io, time::Duration};
 
@@ -17,7 +17,7 @@ use stream_keepalive_http::framing;
 /// Passes on the response of an upstream. If it is a stream of events, it is kept alive.
 pub fn respond(upstream: reqwest::Response, idle: Duration, give_up: Duration) -> Response {
     let status = upstream.status();
-    // Neither the length nor the encoding of the connection: there are more bytes now.
+    // The other headers are left out: the keepalives change the length, and the connection is a different one.
     let content_type = upstream.headers().get(CONTENT_TYPE).cloned();
     let is_events = content_type
         .as_ref()
@@ -37,7 +37,7 @@ pub fn respond(upstream: reqwest::Response, idle: Duration, give_up: Duration) -
 
 /// Passes on the bytes of an upstream. A keepalive goes out only between two events.
 ///
-/// An upstream that sends nothing for `give_up` is taken for dead, inside of an event as well.
+/// An upstream that sends nothing for `give_up` is taken for dead, even inside an event.
 pub fn tokens<S, E>(
     upstream: S,
     idle: Duration,
@@ -79,7 +79,7 @@ mod tests {
 
     type Chunk = Result<Bytes, Infallible>;
 
-    /// An upstream that stalls at each of these places.
+    /// An upstream that stalls at each of these offsets.
     fn stalling(places: &[usize]) -> impl Stream<Item = Chunk> {
         let ends = places.iter().copied().chain([ANSWER.len()]);
         let starts = [0].into_iter().chain(places.iter().copied());
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stall_at_any_place_leaves_the_tokens_as_they_were() {
+    async fn a_stall_at_any_offset_leaves_the_tokens_as_they_were() {
         let all = parse(stream::iter([Ok(Bytes::from_static(ANSWER.as_bytes()))])).await;
         assert_eq!(all.len(), 3);
         for place in 1..ANSWER.len() {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_keepalive_that_does_not_look_breaks_a_token() {
+    async fn a_plain_keepalive_inside_an_event_breaks_a_token() {
         let blind = stalling(&[30])
             .map_err(io::Error::other)
             .keepalive_with(IDLE, || Ok(Bytes::from_static(COMMENT)));
@@ -138,28 +138,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_upstream_that_hangs_inside_of_an_event_is_given_up() {
+    async fn an_upstream_that_hangs_inside_an_event_is_given_up() {
         let half = Bytes::from_static(&ANSWER.as_bytes()[..30]);
         let hung = stream::iter([Ok::<_, Infallible>(half)]).chain(stream::pending());
         let relayed = timeout(2 * GIVE_UP, tokens(hung, IDLE, GIVE_UP).collect::<Vec<_>>()).await;
-        let relayed = relayed.expect("it is not given up");
+        let relayed = relayed.expect("the upstream is given up");
         let error = relayed.last().unwrap().as_ref().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(relayed.len(), 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_a_stream_of_events_is_filled_and_what_else_it_says_stays() {
+    async fn only_a_stream_of_events_is_filled_and_the_content_type_and_status_stay() {
         let types = [
             ("text/event-stream; charset=utf-8", true),
             ("application/json", false),
         ];
         for (content_type, filled) in types {
-            let silent = reqwest::Body::wrap_stream(stream::pending::<Chunk>());
+            let inner = reqwest::Body::wrap_stream(stream::pending::<Chunk>());
             let upstream = axum::http::Response::builder()
                 .status(429)
                 .header(CONTENT_TYPE, content_type)
-                .body(silent)
+                .body(inner)
                 .unwrap();
             let response = respond(upstream.into(), IDLE, GIVE_UP);
             assert_eq!(response.status(), 429);

@@ -1,7 +1,7 @@
-//! A keepalive that carries a resume point, as Kubernetes' bookmarks and etcd's progress notices do.
+//! A keepalive that carries a resume point, like Kubernetes' bookmarks and etcd's progress notifications.
 //!
-//! A subscriber that wants few of many events would have to come back to where its last one was, and
-//! all between would be looked through again. The keepalive tells it how far the stream has come.
+//! A subscriber that wants only a few of many events would resume after its last one, and all events since then
+//! would be filtered again. The keepalive tells it how far the stream has come.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ pub enum Message {
         number: u64,
         text: String,
     },
-    /// Everything before this number has been sent, if it was asked for.
+    /// All wanted events before this number have been sent.
     Progress {
         next: u64,
     },
@@ -37,7 +37,7 @@ impl Message {
     }
 }
 
-/// The events from number `first` on for which `wanted` holds.
+/// The wanted events, starting with number `first`.
 pub fn subscribe<W>(
     log: watch::Receiver<Vec<String>>,
     first: u64,
@@ -50,7 +50,7 @@ where
     with_progress(numbered(log, first), first, wanted, idle)
 }
 
-/// The same, with something slow done to each event, a few of them at a time.
+/// The same, with a slow preparation of each event. A few events are prepared at a time.
 pub fn subscribe_slowly<W, P, F>(
     log: watch::Receiver<Vec<String>>,
     first: u64,
@@ -70,7 +70,7 @@ where
 /// How many events are prepared at a time.
 const AT_ONCE: usize = 4;
 
-/// The events of the log from number `first` on, with their numbers.
+/// The events of the log with their numbers, starting with number `first`.
 fn numbered(log: watch::Receiver<Vec<String>>, first: u64) -> impl Stream<Item = (u64, String)> {
     stream::unfold((log, first), async |(mut log, number)| {
         let there = log.wait_for(|log| log.len() as u64 > number).await.ok()?;
@@ -80,7 +80,7 @@ fn numbered(log: watch::Receiver<Vec<String>>, first: u64) -> impl Stream<Item =
     })
 }
 
-/// Leaves out what is not wanted, and lets a keepalive say how far the stream has come.
+/// Drops events that are not wanted, and adds keepalives that say how far the stream has come.
 fn with_progress<S, W>(
     events: S,
     first: u64,
@@ -91,15 +91,15 @@ where
     S: Stream<Item = (u64, String)>,
     W: Fn(&str) -> bool,
 {
-    // How far this stream has come. Not how far the log has: what the stream has not looked at yet
-    // must not be skipped.
-    // `Fill::observe` cannot note it: the keepalive has to stand above the filter, or events that nobody wants
-    // would keep it from being sent, and there it does not see what the filter has dropped.
+    // This is the position of the stream and not the length of the log, because a client must not skip events that
+    // the stream has not seen yet.
+    // `Fill::observe` cannot record it. The keepalive must be above the filter, or else unwanted events would count as
+    // activity. Up there, the filler does not see the events that the filter has dropped.
     let seen = Arc::new(AtomicU64::new(first));
     let progress = seen.clone();
     events
-        // It is noted right below the keepalive. In between, a stage that holds events back would hold some
-        // that the keepalive has promised already.
+        // The position is recorded directly below the keepalive. A stage between the two could still hold an event
+        // when a keepalive says that it has been sent.
         .filter_map(move |(number, text)| {
             seen.store(number + 1, Relaxed);
             ready(wanted(&text).then_some(Message::Event { number, text }))
@@ -122,11 +122,11 @@ mod tests {
     const IDLE: Duration = Duration::from_millis(10);
     const CUTS: usize = 100;
 
-    /// What a stream is asked for: the log, where to begin, and which events.
+    /// A subscription: the log, the number of the first event, and which events are wanted.
     type Request = (watch::Receiver<Vec<String>>, u64, fn(&str) -> bool);
 
-    /// Follows a log with a client that is cut off again and again. Returns what it gets, what it should get, and
-    /// where it stands in the end.
+    /// Follows a log with a client that is cut off again and again. Returns the events that it got, the events that it
+    /// should have got, and its position at the end.
     fn follow<S>(
         lives: Vec<u64>,
         gaps: Vec<u64>,
@@ -141,7 +141,7 @@ mod tests {
 
             let wanted = |text: &str| text.ends_with('7');
             let (mut got, mut next) = (Vec::new(), 0);
-            // The last life is long enough for all the rest.
+            // The last connection lives long enough to get the rest.
             for life in lives.into_iter().chain([100_000]) {
                 let mut messages = pin!(open((log.clone(), next, wanted)));
                 let live = async {
@@ -159,15 +159,15 @@ mod tests {
         })
     }
 
-    /// Up to three idle times, so that keepalives come while it holds events back.
+    /// Takes up to three idle times, so keepalives are inserted while it holds events.
     async fn prepare((number, text): (u64, String)) -> (u64, String) {
-        // Later events are done earlier.
+        // Some later events are ready before earlier ones.
         sleep(IDLE * (3 - number % 3) as u32).await;
         (number, text)
     }
 
-    /// The keepalive promises what the slow stage still holds.
-    fn noted_too_early((log, first, wanted): Request) -> impl Stream<Item = Message> {
+    /// A wrong version: the keepalive counts events as sent that the slow stage still holds.
+    fn recorded_too_early((log, first, wanted): Request) -> impl Stream<Item = Message> {
         let seen = Arc::new(AtomicU64::new(first));
         let progress = seen.clone();
         numbered(log, first)
@@ -201,12 +201,12 @@ mod tests {
             let events = gaps.len() as u64;
             let (got, all, next) = follow(lives, gaps, |(log, first, wanted)| subscribe(log, first, wanted, IDLE));
             assert_eq!(got, all);
-            // Keepalives, not events, brought it here.
+            // Few events are wanted, so this position comes from a keepalive.
             assert_eq!(next, events);
         }
 
         #[test]
-        fn neither_does_one_of_a_stream_with_a_slow_stage(lives in lives(), gaps in gaps()) {
+        fn neither_does_a_client_of_a_stream_with_a_slow_stage(lives in lives(), gaps in gaps()) {
             let events = gaps.len() as u64;
             let (got, all, next) = follow(lives, gaps, |(log, first, wanted)| {
                 subscribe_slowly(log, first, wanted, IDLE, prepare)
@@ -216,14 +216,14 @@ mod tests {
         }
 
         #[test]
-        fn one_that_is_promised_what_the_slow_stage_still_holds_loses_events(lives in lives(), gaps in gaps()) {
-            let (got, all, _) = follow(lives, gaps, noted_too_early);
+        fn a_position_that_is_recorded_below_the_slow_stage_loses_events(lives in lives(), gaps in gaps()) {
+            let (got, all, _) = follow(lives, gaps, recorded_too_early);
             assert!(got.len() < all.len(), "{got:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_keepalive_never_promises_what_has_not_been_looked_at() {
+    async fn a_keepalive_does_not_count_events_that_the_stream_has_not_seen() {
         let (sender, log) = watch::channel(vec!["a".to_owned()]);
         let mut messages = pin!(subscribe(log, 0, |_| true, IDLE));
         assert_eq!(messages.next().await.unwrap().next(), 1);

@@ -6,7 +6,7 @@ use axum::{Router, body::Bytes};
 use futures::{Stream, TryStreamExt};
 use tokio::net::TcpListener;
 
-/// Serves the app until the test ends, and returns the body that it answers with.
+/// Serves the app until the test ends, and returns the body of its response.
 pub async fn body_of(app: Router) -> impl Stream<Item = io::Result<Bytes>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();

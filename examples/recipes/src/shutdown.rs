@@ -1,7 +1,7 @@
 //! Streams that end when the server stops.
 //!
-//! A graceful shutdown waits for every response that is open. A stream that is kept alive does not end by itself,
-//! so without `take_until` the server never stops.
+//! A graceful shutdown waits for every open response. A stream that is kept alive does not end by itself, so without
+//! `take_until` the server never stops.
 
 use std::{convert::Infallible, future::ready, io, time::Duration};
 
@@ -24,7 +24,7 @@ pub const GRACE: Duration = Duration::from_millis(500);
 #[derive(Clone, Default)]
 pub struct Shutdown {
     pub stop: CancellationToken,
-    /// A graceful shutdown does not wait for WebSockets: they have left HTTP behind.
+    /// The tasks of the WebSockets. A graceful shutdown does not wait for them, because they have left HTTP.
     pub sockets: TaskTracker,
 }
 
@@ -38,7 +38,7 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: Shutdown) -> io
         sockets.wait().await;
         Ok(())
     };
-    // A client that has stopped reading does not take the end of its stream either.
+    // A client that has stopped reading does not read the end of its stream either.
     let grace_over = async {
         stop.cancelled().await;
         sleep(GRACE).await;
@@ -49,7 +49,7 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: Shutdown) -> io
     }
 }
 
-/// Server-sent events. A browser comes back by itself when the response has ended.
+/// Server-sent events. A browser reconnects by itself when the response has ended.
 pub fn events<S>(
     events: S,
     idle: Duration,
@@ -64,7 +64,7 @@ where
     Sse::new(events)
 }
 
-/// Lines of text. A client comes back when the body has ended.
+/// Lines of text. A client must reconnect when the body has ended.
 pub fn lines<S>(lines: S, idle: Duration, stop: CancellationToken) -> Body
 where
     S: Stream<Item = String> + Send + 'static,
@@ -76,7 +76,7 @@ where
     Body::from_stream(lines.map(Ok::<_, Infallible>))
 }
 
-/// The messages of a gRPC call. The last one is a status on which clients try again.
+/// The messages of a gRPC call, which ends with a status on which clients try again.
 pub fn messages<S, T>(
     messages: S,
     idle: Duration,
@@ -118,11 +118,11 @@ where
                 .keepalive(idle, Message::Ping(Bytes::new()))
                 .map(Ok)
                 .forward(sink);
-            // Reading answers pings, and notices that the peer closes.
+            // Reading answers pings, and detects that the client closes.
             let mut closed = std::pin::pin!(source.for_each(async |_| ()).fuse());
             tokio::select! {
                 () = &mut closed => {}
-                // Once the feed has been sent, the peer answers the close.
+                // When the feed has been sent, the client answers the close.
                 _ = sent => closed.await,
             }
         })
@@ -185,11 +185,11 @@ mod tests {
                 "/socket",
                 get(async move |upgrade| websocket(upgrade, stream::pending(), IDLE, of_socket)),
             )
-            // More than a connection takes that nobody reads.
+            // More than the buffers of a connection hold.
             .route("/large", get(async || vec![b'x'; 64 << 20]))
     }
 
-    /// A server of streams that have nothing to say. It ends with the number of WebSockets that are still open.
+    /// Starts a server whose streams are idle. It returns the number of WebSockets that are still open at its end.
     async fn start(addr: SocketAddr) -> (SocketAddr, Shutdown, JoinHandle<usize>) {
         let listener = listen(addr).await;
         let addr = listener.local_addr().unwrap();
@@ -203,8 +203,8 @@ mod tests {
         (addr, shutdown, tokio::spawn(server))
     }
 
-    /// Reads a keepalive, stops the server, reads to the end, and comes back.
-    async fn a_response_ends_and_the_client_comes_back(path: &str) {
+    /// Reads a keepalive, stops the server, reads to the end, and reconnects.
+    async fn a_response_ends_and_the_client_reconnects(path: &str) {
         let (addr, shutdown, server) = start(any_port()).await;
         let get = async || {
             let client = Client::builder().no_proxy().build().unwrap();
@@ -215,7 +215,7 @@ mod tests {
         };
         let mut response = within(get()).await;
         shutdown.stop.cancel();
-        // A response that is cut off would be an error.
+        // If the response were cut off, this would be an error.
         within(async { while response.chunk().await.unwrap().is_some() {} }).await;
         assert_eq!(within(server).await.unwrap(), 0);
 
@@ -227,12 +227,12 @@ mod tests {
 
     #[tokio::test]
     async fn server_sent_events_end_when_the_server_stops() {
-        a_response_ends_and_the_client_comes_back("/events").await;
+        a_response_ends_and_the_client_reconnects("/events").await;
     }
 
     #[tokio::test]
     async fn lines_end_when_the_server_stops() {
-        a_response_ends_and_the_client_comes_back("/lines").await;
+        a_response_ends_and_the_client_reconnects("/lines").await;
     }
 
     #[tokio::test]
@@ -255,7 +255,7 @@ mod tests {
             }
         });
         assert_eq!(u16::from(last.await.code), close_code::RESTART);
-        // The closing handshake has ended, or this were an error.
+        // If the closing handshake were not complete, this would be an error.
         assert!(within(socket.next()).await.is_none());
         assert_eq!(within(server).await.unwrap(), 0);
 
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_does_not_read_does_not_hold_up_the_end() {
+    async fn a_client_that_does_not_read_does_not_delay_the_end() {
         let (addr, shutdown, server) = start(any_port()).await;
         let mut stuck = TcpStream::connect(addr).await.unwrap();
         let request = b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(within(server).await.unwrap(), 0);
     }
 
-    /// A call that has nothing to say.
+    /// A service whose call is idle.
     struct Silent(CancellationToken);
 
     #[async_trait]
@@ -322,7 +322,7 @@ mod tests {
         };
         let stop = CancellationToken::new();
         let (addr, server) = serve(any_port(), &stop).await;
-        // It connects when there is a call, and again when there is the next one.
+        // It connects at the first call, and again at the next call.
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{addr}")).unwrap();
         let mut client = BackrestClient::new(endpoint.connect_lazy());
         let mut call = async || {
@@ -372,7 +372,7 @@ mod tests {
         }
         assert!(timeout(Duration::ZERO, &mut server).await.is_err());
         drop(messages);
-        // The client is gone, and with it the call.
+        // Dropping the client ends the call.
         drop(client);
         within(server).await.unwrap().unwrap();
     }

@@ -1,4 +1,4 @@
-//! A reader of server-sent events that notices when the server is gone.
+//! A client of server-sent events that notices when the server is gone.
 
 use std::{io, time::Duration};
 
@@ -7,10 +7,10 @@ use eventsource_stream::{Event, EventStreamError, Eventsource};
 use futures::Stream;
 use stream_keepalive::KeepaliveExt;
 
-/// Reads the events. Comments are none.
+/// Reads the events, without the comments.
 ///
-/// When not a byte has come for `idle`, the last item is an error. Set `idle` to three times the idle time of the
-/// server.
+/// If not a single byte arrives for `idle`, the last item is an error. Set `idle` to three times the server's keepalive
+/// interval.
 pub fn events<S>(
     body: S,
     idle: Duration,
@@ -18,7 +18,7 @@ pub fn events<S>(
 where
     S: Stream<Item = io::Result<Bytes>>,
 {
-    // Below the parser, which drops comments: above it the timeout would end a quiet stream.
+    // Below the parser, because it drops comments. Above it, the timeout would end a healthy stream.
     body.idle_timeout_with(idle, || Err(io::ErrorKind::TimedOut.into()))
         .eventsource()
 }
@@ -40,7 +40,7 @@ mod tests {
 
     const IDLE: Duration = Duration::from_millis(200);
 
-    /// A server that sends two events, with a comment whenever it is idle in the long pause between them.
+    /// A server that sends two events with a long pause between them. In the pause it sends comments.
     async fn quiet() -> impl Stream<Item = io::Result<Bytes>> {
         let handler = async || {
             let events = async_stream::stream! {
@@ -63,22 +63,22 @@ mod tests {
             .unwrap()
     }
 
-    // The idle time is real here, and ten of it leave room for a busy machine.
+    // These tests run in real time, so ten idle times leave room for a busy machine.
 
     #[tokio::test]
-    async fn the_reader_stays_with_a_quiet_server_that_sends_comments() {
+    async fn a_quiet_server_that_sends_comments_is_not_given_up() {
         let events = events(quiet().await, 10 * IDLE);
         assert_eq!(data_of(events).await, ["1", "2"]);
     }
 
     #[tokio::test]
-    async fn a_timeout_above_the_parser_ends_that_stream() {
+    async fn a_timeout_above_the_parser_ends_the_same_stream() {
         let events = quiet().await.eventsource().idle_timeout(10 * IDLE);
         assert_eq!(data_of(events).await, ["1"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_reader_gives_up_a_server_from_which_nothing_comes() {
+    async fn a_server_that_sends_nothing_is_given_up() {
         let sent = [&b"data: 1\n\n"[..], b":\n\n"].map(|bytes| Ok(Bytes::from_static(bytes)));
         let mut events = pin!(events(stream::iter(sent).chain(stream::pending()), IDLE));
         assert_eq!(events.next().await.unwrap().unwrap().data, "1");

@@ -1,4 +1,4 @@
-//! A reader with two clocks: one finds a dead connection, the other one work that has stopped.
+//! A client with two idle timeouts: one detects a dead connection, the other one detects work that has stopped.
 
 use std::{io, time::Duration};
 
@@ -10,18 +10,18 @@ use crate::ndjson;
 
 /// Reads lines of JSON.
 ///
-/// The last item is an error when not a byte has come for `silent`, or when no message has come for `stuck`.
+/// The last item is an error if not a single byte arrives for `idle`, or if no message arrives for `stuck`.
 pub fn messages<S>(
     body: S,
-    silent: Duration,
+    idle: Duration,
     stuck: Duration,
 ) -> impl Stream<Item = io::Result<String>>
 where
     S: Stream<Item = io::Result<Bytes>>,
 {
-    // This timeout sits below the filter, where a keepalive is activity ..
-    let messages = ndjson::messages(body, silent);
-    // .. and this one above it, where only a message is.
+    // This timeout is below the filter, where a keepalive is activity.
+    let messages = ndjson::messages(body, idle);
+    // This one is above it, where only a message is activity.
     messages.idle_timeout_with(stuck, move || {
         let text = format!("no message for {stuck:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
@@ -50,7 +50,7 @@ mod tests {
         ndjson::lines(messages, 20 * SECOND)
     }
 
-    /// What is read, the error that it ends with, and how many seconds that takes.
+    /// Returns the messages, the error at the end, and how many seconds that takes.
     async fn read(
         body: impl Stream<Item = io::Result<Bytes>>,
     ) -> (Vec<String>, Option<String>, u64) {
@@ -64,13 +64,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_is_slow_is_waited_for() {
+    async fn slow_work_is_not_given_up() {
         let (read, _, _) = read(server(9 * MINUTE)).await;
         assert_eq!(read, ["1", "2", "3"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_has_stopped_is_given_up_though_keepalives_come() {
+    async fn work_that_has_stopped_is_given_up_despite_keepalives() {
         let (read, error, seconds) = read(server(SECOND)).await;
         assert_eq!(read, ["1", "2", "3"]);
         assert_eq!(error.unwrap(), "no message for 600s");
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dead_connection_is_found_within_the_shorter_time() {
+    async fn a_dead_connection_is_detected_within_the_shorter_time() {
         // Three messages, a keepalive, and then nothing.
         let dead = server(SECOND).take(4).chain(stream::pending());
         let (read, error, seconds) = read(dead).await;
@@ -88,14 +88,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_lower_clock_alone_waits_for_work_that_has_stopped() {
+    async fn the_lower_timeout_alone_waits_forever_for_work_that_has_stopped() {
         let all = ndjson::messages(server(SECOND), MINUTE).count();
         let day = Duration::from_secs(86_400);
         assert!(tokio::time::timeout(day, all).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_upper_clock_alone_ends_slow_work_when_it_is_as_short_as_the_lower() {
+    async fn the_upper_timeout_alone_gives_up_slow_work_if_it_is_as_short_as_the_lower() {
         let off = Duration::ZERO;
         let count = messages(server(9 * MINUTE), off, MINUTE).count().await;
         assert_eq!(count, 1, "the error");

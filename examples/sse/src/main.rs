@@ -1,6 +1,6 @@
 //! Server-Sent Events at `/events`, and a page at `/` that shows them.
 //!
-//! `cargo run -p sse-events`, open the address, type lines.
+//! Run `cargo run -p sse-events`, open the address that it prints, and type lines.
 
 use std::{convert::Infallible, future::IntoFuture, process::ExitCode};
 
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use stream_keepalive::KeepaliveExt;
 use tokio_util::sync::CancellationToken;
 
-/// Sends each line of standard input as an event to every page that is open.
+/// Sends each line of standard input as a server-sent event to every open page.
 #[derive(Clone, Parser)]
 struct Args {
     #[command(flatten)]
@@ -74,7 +74,8 @@ fn script(text: &'static str) -> MethodRouter<App> {
 
 #[derive(Deserialize)]
 struct Resume {
-    /// For a page that opens a new EventSource: one that reconnects by itself sends the header.
+    /// The id of the last event, from a page that has opened a new `EventSource`. An `EventSource` that reconnects by
+    /// itself sends it in the header.
     last: Option<String>,
 }
 
@@ -87,8 +88,8 @@ async fn events(
     let lines = app.log.lines_after(header.or(resume.last.as_deref()));
     let events = lines.map(|Line { id, text }| Ok(Event::default().id(id).data(text)));
 
-    // A named event: a comment would keep the proxy content too, but no page ever sees one. A browser drops an event
-    // without data, and this data tells the page when to expect the next one.
+    // A named event, because a page cannot see a comment. A browser drops an event without data. This data tells the
+    // page how long the server may be idle.
     let idle = app.args.keepalive.idle;
     let keepalive = Event::default().event("keepalive");
     let keepalive = keepalive.data(idle.as_millis().to_string());
@@ -99,8 +100,8 @@ async fn events(
     } else {
         events
     };
-    // The server stops when every response has ended, and a stream that is kept alive does not end by itself.
+    // The server stops when every response has ended. A stream that is kept alive does not end by itself.
     let events = events.take_until(app.stop.cancelled_owned());
-    // nginx gathers what it passes on, unless it is asked not to.
+    // By default, nginx buffers a response. This header turns that off.
     ([("x-accel-buffering", "no")], Sse::new(events))
 }

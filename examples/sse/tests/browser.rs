@@ -1,4 +1,4 @@
-//! The page in a real browser, behind a real nginx that closes a connection that is idle for two seconds.
+//! The page in a real browser, behind a real nginx that closes a connection after two idle seconds.
 
 mod server;
 
@@ -17,10 +17,10 @@ async fn open(proxy: &RunningProxy, scheme: &str) -> Browser {
     Browser::open(&url, &args).await.unwrap()
 }
 
-/// Writes what the page looks like into docs, where SCREENSHOTS is set.
+/// Takes a screenshot. It is written to docs if the environment variable `SCREENSHOTS` is set.
 async fn screenshot(browser: &Browser, name: &str) {
     let png = browser.client.screenshot().await.unwrap();
-    assert!(png.starts_with(b"\x89PNG"), "not a picture");
+    assert!(png.starts_with(b"\x89PNG"), "the screenshot is not a PNG");
     if std::env::var_os("SCREENSHOTS").is_some() {
         let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
         std::fs::write(format!("{docs}/{name}.png"), png).unwrap();
@@ -63,18 +63,18 @@ async fn with_keepalives_the_page_stays_connected_and_shows_its_event() {
 
 #[tokio::test]
 #[ignore = "needs chromium and nginx: run scripts/install"]
-async fn without_keepalives_the_page_drops() {
+async fn without_keepalives_the_page_loses_its_connection() {
     let server = server::start(&["--keepalive", "0s"]).await;
     let proxy = proxy(&server).await;
     let browser = open(&proxy, LIGHT).await;
-    // nginx gives up before the response has begun, and answers with an error page itself.
+    // nginx gives up before the response has begun, and answers with an error page.
     browser.wait_for("state", "reconnecting").await.unwrap();
     browser.close().await.unwrap();
 }
 
 #[tokio::test]
 #[ignore = "needs chromium and nginx: run scripts/install"]
-async fn the_page_comes_back_after_the_server_has_restarted_and_misses_nothing() {
+async fn the_page_reconnects_after_a_restart_of_the_server_and_misses_nothing() {
     let args = ["--keepalive", "500ms", "--immediate"];
     let mut server = server::start(&args).await;
     let addr = server.addr.to_string();

@@ -1,4 +1,4 @@
-//! The server, asked as a browser asks it.
+//! The server, with the requests that a browser sends.
 
 mod server;
 
@@ -18,11 +18,16 @@ impl Events {
         Self(BufReader::new(stream).lines())
     }
 
-    /// Returns the next line that starts like this.
+    /// Returns the next line that starts with `start`.
     async fn line(&mut self, start: &str) -> String {
         within(async {
             loop {
-                let line = self.0.next_line().await.unwrap().expect("it has ended");
+                let line = self
+                    .0
+                    .next_line()
+                    .await
+                    .unwrap()
+                    .expect("the response has ended");
                 if line.starts_with(start) {
                     return line;
                 }
@@ -45,14 +50,14 @@ impl Events {
         .await
     }
 
-    /// Returns the next field of an event but the kind that is expected to come in between.
+    /// Returns the next line with data.
     async fn data(&mut self) -> String {
         self.line("data: ").await
     }
 }
 
 #[tokio::test]
-async fn a_keepalive_is_an_event_with_a_name_and_tells_the_interval() {
+async fn a_keepalive_is_a_named_event_that_carries_the_interval() {
     let server = server::start(&["--keepalive", "100ms"]).await;
     let mut events = Events::get(&server, "").await;
     assert_eq!(events.line("event: ").await, "event: keepalive");
@@ -60,7 +65,7 @@ async fn a_keepalive_is_an_event_with_a_name_and_tells_the_interval() {
 }
 
 #[tokio::test]
-async fn nginx_is_asked_not_to_hold_events_back() {
+async fn nginx_is_told_not_to_buffer() {
     let server = server::start(&[]).await;
     let mut events = Events::get(&server, "").await;
     assert_eq!(
@@ -75,21 +80,21 @@ async fn a_line_of_standard_input_is_an_event_with_an_id() {
     let mut events = Events::get(&server, "").await;
     events.line("HTTP/1.1 200").await;
     server.program.type_line("backup finished").await.unwrap();
-    // With keepalives off there is none at once either: the first event is the real one.
+    // `--immediate` sends no keepalive if keepalives are off, so the first event is the line.
     let id = events.line("id: ").await;
     assert!(id.ends_with("-0"), "{id}");
     assert_eq!(events.data().await, "data: backup finished");
 }
 
 #[tokio::test]
-async fn immediate_sends_one_long_before_the_first_silence_is_over() {
+async fn with_immediate_a_keepalive_comes_before_the_first_idle_time_has_passed() {
     let server = server::start(&["--keepalive", "1h", "--immediate"]).await;
     let mut events = Events::get(&server, "").await;
     assert_eq!(events.line("event: ").await, "event: keepalive");
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_gets_what_it_missed_and_nothing_twice() {
+async fn a_client_that_reconnects_gets_what_it_missed_and_nothing_twice() {
     let mut server = server::start(&["--keepalive", "0s"]).await;
     let mut events = Events::get(&server, "").await;
     events.line("HTTP/1.1 200").await;
@@ -106,7 +111,7 @@ async fn a_client_that_comes_back_gets_what_it_missed_and_nothing_twice() {
 }
 
 #[tokio::test]
-async fn after_a_restart_of_the_server_a_client_gets_all_that_is_new() {
+async fn after_a_restart_of_the_server_a_client_gets_all_lines_of_the_new_process() {
     let mut server = server::start(&["--keepalive", "0s"]).await;
     server.program.type_line("one").await.unwrap();
     let mut events = Events::get(&server, "last-event-id: 1234567890-7\r\n").await;
@@ -115,7 +120,7 @@ async fn after_a_restart_of_the_server_a_client_gets_all_that_is_new() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_signal_ends_the_streams_and_the_process_and_the_client_comes_back() {
+async fn a_signal_ends_the_streams_and_the_process_and_the_client_reconnects() {
     for signal in [programs::Signal::SIGTERM, programs::Signal::SIGINT] {
         let mut server = server::start(&["--keepalive", "100ms"]).await;
         let mut events = Events::get(&server, "").await;
@@ -123,7 +128,7 @@ async fn a_signal_ends_the_streams_and_the_process_and_the_client_comes_back() {
 
         server.program.send(signal).unwrap();
         assert!(server.program.ended().await.unwrap().success());
-        // The chunk without bytes: the response has ended, and was not cut off.
+        // An empty chunk means that the response has ended, and was not cut off.
         assert_eq!(events.end().await, "0");
 
         let addr = server.addr.to_string();
@@ -135,7 +140,7 @@ async fn a_signal_ends_the_streams_and_the_process_and_the_client_comes_back() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_client_that_does_not_read_does_not_hold_up_the_end() {
+async fn a_client_that_does_not_read_does_not_delay_the_end() {
     let mut server = server::start(&["--keepalive", "0s"]).await;
     let mut stuck = Events::get(&server, "").await;
     stuck.line("HTTP/1.1 200").await;
@@ -155,7 +160,7 @@ async fn a_client_that_does_not_read_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn bad_input_takes_a_clear_line_and_an_exit_code() {
+async fn bad_input_is_reported_in_one_line_and_an_exit_code() {
     for (args, code) in [
         (["--keepalive", "soon"], 2),
         (["--listen", "here"], 2),

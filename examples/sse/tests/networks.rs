@@ -1,4 +1,4 @@
-//! The page on a real network: it is cut without a FIN, it delays, it loses.
+//! The page on a real network that delays packets, loses them, or is cut without a FIN.
 
 #![cfg(target_os = "linux")]
 
@@ -15,13 +15,13 @@ use proxies::{
 };
 use tokio::time::{Instant, sleep};
 
-/// The server's interval.
+/// The server's keepalive interval.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// How late a busy machine may be.
+/// How much later than expected something may happen on a busy machine.
 const LATE: Duration = Duration::from_secs(3);
 
-/// A server behind nginx, each in its network.
+/// A server behind nginx, each in a network of its own.
 struct Networks {
     chain: Chain,
     server: Server,

@@ -1,4 +1,4 @@
-//! Seven tabs of the page. A browser opens six connections at most to a server that speaks HTTP/1.1.
+//! Seven tabs of the page. A browser opens at most six connections to a server that speaks HTTP/1.1.
 
 mod server;
 
@@ -15,7 +15,7 @@ async fn start() -> Server {
     server::start(&["--keepalive", "500ms", "--immediate"]).await
 }
 
-/// Opens that many tabs, and expects each to connect.
+/// Opens this many tabs, and expects each to connect.
 async fn open(url: &str, tabs: usize) -> Browser {
     let browser = Browser::open(url, &[]).await.unwrap();
     browser.wait_for("state", "connected").await.unwrap();
@@ -56,7 +56,7 @@ async fn over_http_1_the_seventh_tab_does_not_even_load() {
     browser.client.update_timeouts(patience).await.unwrap();
     let error = browser.client.goto(&url).await.unwrap_err();
     assert!(error.is_timeout(), "{error}");
-    // The others go on, but nothing else that they ask the server for is answered.
+    // The other tabs still get events, but no other request of theirs is answered.
     let tabs = browser.client.windows().await.unwrap();
     browser
         .client
@@ -71,7 +71,7 @@ async fn over_http_1_the_seventh_tab_does_not_even_load() {
     "#;
     assert_eq!(browser.run(script).await.unwrap(), "TimeoutError");
 
-    // When one of them is closed, it loads.
+    // The seventh tab loads when another one is closed.
     browser.client.close_window().await.unwrap();
     browser
         .client

@@ -1,4 +1,4 @@
-//! The page notices a connection that is dead though nothing has closed it.
+//! The page detects a dead connection that nothing has closed.
 
 mod server;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use programs::{Browser, Forwarder, Server, within};
 use tokio::{net::TcpListener, time::sleep};
 
-/// A page that is connected through a proxy that may freeze, and has been told the interval of its server.
+/// A page that is connected through a proxy that can freeze, and that knows the server's keepalive interval.
 struct Page {
     server: Server,
     forwarder: Forwarder,
@@ -32,16 +32,16 @@ impl Page {
         self.browser.text("lost").await.unwrap()
     }
 
-    async fn expect_it_has_come_back(&mut self) {
+    async fn expect_it_has_reconnected(&mut self) {
         self.browser.wait_for("lost", "1").await.unwrap();
         self.browser.wait_for("state", "connected").await.unwrap();
-        // It shows what it has missed, and what comes.
+        // It shows new events.
         self.server.program.type_line("later").await.unwrap();
         self.browser.wait_for("last", "later").await.unwrap();
         assert_eq!(self.lost().await, "1");
     }
 
-    /// Lets the computer sleep for that long: its clock jumps, and no timer has run.
+    /// Simulates that the computer sleeps: its clock jumps, but no timer has run.
     async fn sleep(&self, time: Duration) {
         let script = format!(
             "const now = Date.now; Date.now = () => now() + {};",
@@ -61,7 +61,7 @@ async fn the_page_leaves_a_connection_that_freezes_and_misses_nothing() {
         page.forwarder.freeze();
         page.server.program.type_line("in between").await.unwrap();
         page.browser.wait_for("last", "in between").await.unwrap();
-        page.expect_it_has_come_back().await;
+        page.expect_it_has_reconnected().await;
         page.browser.close().await.unwrap();
     }
 }
@@ -79,7 +79,7 @@ async fn the_page_leaves_a_connection_that_never_opens() {
     drop(server);
     browser.wait_for("state", "reconnecting").await.unwrap();
 
-    // What takes the place of the server accepts a connection and never answers.
+    // A listener in place of the server accepts a connection and never answers.
     let listener = TcpListener::bind(&addr).await.unwrap();
     let (hung, _) = within(listener.accept()).await.unwrap();
     within(hung.readable()).await.unwrap();
@@ -112,14 +112,14 @@ async fn the_page_stays_with_a_server_that_sends_no_keepalives() {
 
 #[tokio::test]
 #[ignore = "needs chromium: run scripts/install"]
-async fn after_three_intervals_of_sleep_the_watchdog_fires_when_timers_run_again() {
+async fn after_a_sleep_of_three_intervals_the_watchdog_fires_when_timers_run_again() {
     let mut page = Page::open("1h", "").await;
     page.forwarder.freeze();
     page.sleep(Duration::from_secs(3 * 3_600 - 60)).await;
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(page.lost().await, "0", "it fires too early");
+    assert_eq!(page.lost().await, "0", "the watchdog fires too early");
     page.sleep(Duration::from_secs(60)).await;
-    page.expect_it_has_come_back().await;
+    page.expect_it_has_reconnected().await;
     page.browser.close().await.unwrap();
 }
 
@@ -131,12 +131,12 @@ async fn a_page_that_becomes_visible_does_not_wait_for_three_intervals() {
         let mut page = Page::open("1h", path).await;
         page.browser.run(shown).await.unwrap();
         sleep(Duration::from_secs(1)).await;
-        assert_eq!(page.lost().await, "0", "a keepalive was not yet due");
+        assert_eq!(page.lost().await, "0", "no keepalive is overdue yet");
         if path.is_empty() {
             page.forwarder.freeze();
             page.sleep(Duration::from_secs(2 * 3_600)).await;
             page.browser.run(shown).await.unwrap();
-            page.expect_it_has_come_back().await;
+            page.expect_it_has_reconnected().await;
         }
         page.browser.close().await.unwrap();
     }
@@ -144,14 +144,14 @@ async fn a_page_that_becomes_visible_does_not_wait_for_three_intervals() {
 
 #[tokio::test]
 #[ignore = "needs chromium: run scripts/install"]
-async fn a_page_opens_a_new_connection_when_the_computer_has_a_network_again() {
+async fn a_page_opens_a_new_connection_when_the_computer_is_online_again() {
     for path in ["", "?shared"] {
         let mut page = Page::open("1h", path).await;
         page.forwarder.freeze();
         sleep(Duration::from_secs(2)).await;
         let online = r#"dispatchEvent(new Event("online"))"#;
         page.browser.run(online).await.unwrap();
-        page.expect_it_has_come_back().await;
+        page.expect_it_has_reconnected().await;
         page.browser.close().await.unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The service: every subscriber gets the events of one bus.
+//! The service. Every subscriber gets all events of one bus.
 
 use std::{
     future::Future,
@@ -31,7 +31,7 @@ pub const KEEPALIVE: &str = "x-keepalive";
 pub type Bus = broadcast::Sender<OperationEvent>;
 
 pub struct Events {
-    // Weak: the streams end when the owner of the bus lets go of it, however many services there are.
+    // Weak, so the streams end when the owner of the bus drops it, however many services there are.
     bus: broadcast::WeakSender<OperationEvent>,
     keepalive: Duration,
     immediate: bool,
@@ -52,7 +52,7 @@ impl Backrest for Events {
         };
         let events = Subscription::new(bus.subscribe());
 
-        // A client that was built before the message had its keepalive takes it for an event of no kind.
+        // A client built before `keep_alive` was added to the message sees an event that is not set.
         let keepalive = match !self.on_request || request.metadata().contains_key(KEEPALIVE) {
             true => self.keepalive,
             false => Duration::ZERO,
@@ -65,7 +65,7 @@ impl Backrest for Events {
         }
         let events = Logged::new(events, request.remote_addr(), self.open.clone());
         let mut response = Response::new(events);
-        // Without it nginx, as it comes, holds all back until some kilobytes have gathered.
+        // By default, nginx buffers a response until it has some kilobytes. This header turns that off.
         let no = MetadataValue::from_static("no");
         response.metadata_mut().insert("x-accel-buffering", no);
         Ok(response)
@@ -73,7 +73,7 @@ impl Backrest for Events {
 }
 
 impl Events {
-    /// Serves what goes over `bus`, with a keepalive after each silence of that length.
+    /// Serves the events of `bus`, with a keepalive whenever a stream has been idle for `keepalive`.
     pub fn new(bus: &Bus, keepalive: Duration, immediate: bool) -> Self {
         Self {
             bus: bus.downgrade(),
@@ -90,9 +90,9 @@ impl Events {
         self
     }
 
-    /// Serves gRPC and grpc-web on one port, until `stop` is ready and every stream has ended.
+    /// Serves gRPC and gRPC-Web on one port, until `stop` is ready and every stream has ended.
     ///
-    /// A PING goes to a peer that has sent nothing for `ping`, which then has as long to answer.
+    /// A client that has sent nothing for `ping` gets a PING, and must answer it within `ping`.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -100,8 +100,8 @@ impl Events {
         stop: impl Future<Output = ()>,
     ) -> Result<(), transport::Error> {
         Server::builder()
-            // Proxies count stream data, not PING. PING is for us: a client that vanished without
-            // closing its connection does not answer it.
+            // A PING does not restart the timeouts of proxies, which only count stream data. It lets
+            // the server detect a client that has vanished without closing its connection.
             .http2_keepalive_interval((!ping.is_zero()).then_some(ping))
             .http2_keepalive_timeout(Some(ping))
             .accept_http1(true)

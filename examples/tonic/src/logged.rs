@@ -14,9 +14,9 @@ use tracing::info;
 
 use crate::proto::v1::{OperationEvent, operation_event::Event};
 
-/// A stream that logs when it is opened and when it goes, with what it carried.
+/// A stream that logs when it is opened and when it is dropped, with the number of its events.
 ///
-/// It is the drop that counts as gone: a stream whose client vanishes is dropped, and never ends.
+/// It logs the drop and not the end, because a stream whose client vanishes never ends.
 pub struct Logged<S> {
     inner: S,
     peer: Option<SocketAddr>,

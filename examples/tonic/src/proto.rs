@@ -1,4 +1,4 @@
-//! What the files under `proto/` compile to, and the events that this example makes.
+//! The code generated from `proto/`, and constructors for the events of this example.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,12 +13,12 @@ pub mod v1 {
 }
 
 impl OperationEvent {
-    /// The event that says nothing, but that every hop counts.
+    /// The event that carries no information. Every proxy on the way counts it as data.
     pub fn keep_alive() -> Self {
         Event::KeepAlive(types::Empty {}).into()
     }
 
-    /// One operation that starts now.
+    /// The creation of an operation that starts now.
     pub fn created(id: i64, display_message: String) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let operation = Operation {

@@ -12,8 +12,8 @@ use crate::proto::v1::OperationEvent;
 
 /// The events of the bus, for one subscriber.
 ///
-/// It never ends without a reason, and never leaves events out: its last item is an error that
-/// tells the subscriber to come back.
+/// It never skips an event and never ends without a reason. Its last item is an error that tells the
+/// subscriber to reconnect.
 pub struct Subscription(Option<BroadcastStream<OperationEvent>>);
 
 impl Subscription {
@@ -32,7 +32,7 @@ impl Stream for Subscription {
         let reason = match ready!(Pin::new(bus).poll_next(cx)) {
             Some(Ok(event)) => return Poll::Ready(Some(Ok(event))),
             Some(Err(Lagged(count))) => {
-                Status::data_loss(format!("{count} events missed: fetch the state again"))
+                Status::data_loss(format!("missed events: {count}; fetch the state again"))
             }
             None => Status::unavailable("the server is stopping"),
         };

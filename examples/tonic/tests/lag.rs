@@ -1,4 +1,4 @@
-//! A subscriber that falls behind is told so, and never left with a gap that it does not know of.
+//! A subscriber that falls behind gets an error, so it never has a gap that it does not know of.
 
 use std::time::Duration;
 
@@ -33,6 +33,6 @@ async fn a_subscriber_that_lags_gets_data_loss_and_then_the_end() {
     }
     let status = events.next().await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::DataLoss);
-    assert_eq!(status.message(), "1 events missed: fetch the state again");
+    assert_eq!(status.message(), "missed events: 1; fetch the state again");
     assert!(events.next().await.is_none());
 }

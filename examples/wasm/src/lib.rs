@@ -1,4 +1,4 @@
-//! Keepalives in a browser: the library without Tokio, on the browser's own timer.
+//! Keepalives in a browser: the library without Tokio, with the browser's own timer.
 //!
 //! In this folder, with the target wasm32-unknown-unknown and the program `wasm-bindgen` installed:
 //!
@@ -24,7 +24,7 @@ use wasm_bindgen::prelude::*;
 pub async fn run(idle: u32, show: Function) -> Result<(), JsValue> {
     let idle = Duration::from_millis(idle.into());
     let items = IntervalStream::new(100).take(3).map(|()| "item");
-    // Idle, but not at its end.
+    // The stream goes idle instead of ending.
     let items = items.chain(stream::pending());
     let mut items = items
         .keepalive(idle, "keepalive")

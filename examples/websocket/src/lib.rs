@@ -1,6 +1,6 @@
-//! Events over a WebSocket, whose two ends notice when the other one is gone.
+//! Events over a WebSocket. Each end notices when the other one is gone.
 //!
-//! [`serve`] is the server's end and [`listen`] that of a Rust client. That of a browser is `page.html`.
+//! [`serve`] is the server, [`listen`] is a Rust client, and `page.html` is a client in a browser.
 
 use std::{future::ready, io, pin::pin, time::Duration};
 
@@ -18,9 +18,9 @@ use tokio_tungstenite::tungstenite;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
-    /// A line, and what a client tells to come back after it.
+    /// A line, and the id with which a client resumes after it.
     Line { id: String, text: String },
-    /// Nothing has happened. Within this many milliseconds the server sends again.
+    /// Nothing has happened. The server sends the next message within this many milliseconds.
     Keepalive(u64),
 }
 
@@ -37,11 +37,11 @@ where
 {
     let (mut sink, source) = socket.split();
 
-    // A script sees no ping, so the keepalive of the feed is a message like any other.
+    // A script in a browser cannot see a ping, so the keepalive of the feed is an ordinary message.
     let keepalive = Event::Keepalive(idle.as_millis().try_into()?);
     let mut feed = pin!(feed.keepalive(idle, keepalive).immediate());
 
-    // The pings go by a clock of their own, so that a busy feed holds none of them back.
+    // The pings have an idle clock of their own, so they go out even when the feed is busy.
     let mut pings = pin!(stream::pending().keepalive(idle, Message::Ping(Bytes::new())));
 
     let send = async {
@@ -56,9 +56,9 @@ where
             sink.send(message).await?;
         }
     };
-    // A client that is alive answers every ping, also one that only reads.
+    // A client that is alive answers every ping, even if it only reads.
     let received = source.idle_timeout_with(3 * idle, || {
-        Err(axum::Error::new("the client has answered no ping"))
+        Err(axum::Error::new("the client does not answer pings"))
     });
     let receive = received.try_for_each(async |_| Ok(()));
     tokio::select! {
@@ -69,13 +69,13 @@ where
 
 /// Reads the lines.
 ///
-/// When nothing has come for `idle`, the last item is an error. Set `idle` to three times the idle time of the server.
+/// If nothing arrives for `idle`, the last item is an error. Set `idle` to three times the server's keepalive interval.
 pub fn listen<S>(socket: S, idle: Duration) -> impl Stream<Item = Result<Line, tungstenite::Error>>
 where
     S: Stream<Item = Result<tungstenite::Message, tungstenite::Error>>,
 {
     socket
-        // Below what drops keepalives and pings.
+        // Below the filter, which drops keepalives and pings.
         .idle_timeout_with(
             idle,
             || Err(io::Error::from(io::ErrorKind::TimedOut).into()),

@@ -1,6 +1,6 @@
 //! Events over a WebSocket at `/events`, and a page at `/` that shows them.
 //!
-//! `cargo run -p websocket-events`, open the address, type lines.
+//! Run `cargo run -p websocket-events`, open the address that it prints, and type lines.
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ use cli::Log;
 use futures::StreamExt;
 use serde::Deserialize;
 
-/// Sends each line of standard input to every page that is open, over a WebSocket.
+/// Sends each line of standard input to every open page, over a WebSocket.
 #[derive(Clone, Parser)]
 struct Args {
     #[command(flatten)]
@@ -66,8 +66,8 @@ async fn events(
     upgrade.on_upgrade(async move |socket| {
         let ended = websocket_events::serve(socket, feed, args.keepalive.idle).await;
         match ended {
-            Ok(()) => eprintln!("gone"),
-            Err(error) => eprintln!("gone: {error}"),
+            Ok(()) => eprintln!("connection closed"),
+            Err(error) => eprintln!("connection closed: {error}"),
         }
     })
 }

@@ -1,4 +1,4 @@
-//! The page in a real browser, which answers pings and shows them to no script.
+//! The page in a real browser, which answers pings but does not show them to scripts.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn start(keepalive: &str) -> (Server, Forwarder, Browser) {
 
 #[tokio::test]
 #[ignore = "needs chromium: run scripts/install"]
-async fn the_page_and_the_server_leave_a_connection_that_freezes() {
+async fn the_page_and_the_server_give_up_a_connection_that_freezes() {
     let (mut server, forwarder, browser) = start("1s").await;
     server.program.type_line("before").await.unwrap();
     browser.wait_for("last", "before").await.unwrap();
@@ -32,15 +32,15 @@ async fn the_page_and_the_server_leave_a_connection_that_freezes() {
     browser.wait_for("last", "later").await.unwrap();
 
     let gone = server.program.stderr.line().await.unwrap();
-    assert_eq!(gone, "gone: the client has answered no ping");
+    assert_eq!(gone, "connection closed: the client does not answer pings");
     browser.close().await.unwrap();
 }
 
 #[tokio::test]
 #[ignore = "needs chromium: run scripts/install"]
-async fn the_page_and_the_server_stay_with_a_quiet_connection_that_is_alive() {
+async fn the_page_and_the_server_keep_a_quiet_connection_that_is_alive() {
     let (_server, _forwarder, browser) = start("2s").await;
-    // Four times the limit of either end.
+    // Four times the limit of both ends.
     sleep(Duration::from_secs(24)).await;
     assert_eq!(browser.text("lost").await.unwrap(), "0");
     let keepalives = browser.text("keepalives").await.unwrap();

@@ -1,4 +1,4 @@
-//! The two ends of a connection, with a client that is no browser.
+//! The server with a Rust client.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Mutex, time::Duration};
 
@@ -30,7 +30,7 @@ fn line(number: u32) -> Line {
     Line { id, text }
 }
 
-/// A feed that is idle for ten times the idle time, and then has one line.
+/// A feed that is idle for ten idle times, and then has one line.
 fn quiet() -> impl Stream<Item = Event> + Send + 'static {
     let later = stream::once(async {
         sleep(10 * IDLE).await;
@@ -47,7 +47,7 @@ fn busy() -> impl Stream<Item = Event> + Send + 'static {
     })
 }
 
-/// How the server's end of a connection has ended.
+/// The result of the server's end of a connection.
 type Ended = oneshot::Receiver<anyhow::Result<()>>;
 
 /// A server with one connection.
@@ -77,7 +77,7 @@ async fn connect(
 }
 
 #[tokio::test]
-async fn a_keepalive_is_a_message_that_tells_the_interval() {
+async fn a_keepalive_is_a_message_that_carries_the_interval() {
     let (addr, _ended) = server(quiet()).await;
     let socket = connect(addr).await;
     let mut texts = pin!(socket.filter_map(async |message| {
@@ -92,14 +92,14 @@ async fn a_keepalive_is_a_message_that_tells_the_interval() {
 }
 
 #[tokio::test]
-async fn a_client_stays_with_a_quiet_server_that_is_alive() {
+async fn a_client_keeps_a_quiet_connection_that_is_alive() {
     let (addr, _ended) = server(quiet()).await;
     let mut lines = pin!(listen(connect(addr).await, 3 * IDLE));
     assert_eq!(within(lines.next()).await.unwrap().unwrap(), line(1));
 }
 
 #[tokio::test]
-async fn a_client_finds_out_that_the_connection_is_dead() {
+async fn a_client_detects_a_dead_connection() {
     let (addr, _ended) = server(busy()).await;
     let forwarder = Forwarder::start(addr).await.unwrap();
     let mut lines = pin!(listen(connect(forwarder.addr).await, 3 * IDLE));
@@ -107,7 +107,11 @@ async fn a_client_finds_out_that_the_connection_is_dead() {
     forwarder.freeze();
     let error = within(async {
         loop {
-            if let Err(error) = lines.next().await.expect("it has just ended") {
+            if let Err(error) = lines
+                .next()
+                .await
+                .expect("the stream ends without an error")
+            {
                 return error;
             }
         }
@@ -121,43 +125,47 @@ async fn a_client_finds_out_that_the_connection_is_dead() {
 }
 
 /// Expects the server to notice that its client is gone.
-async fn finds_a_dead_client(feed: impl Stream<Item = Event> + Send + 'static) {
+async fn detects_a_dead_client(feed: impl Stream<Item = Event> + Send + 'static) {
     let (addr, ended) = server(feed).await;
     let forwarder = Forwarder::start(addr).await.unwrap();
     let mut socket = connect(forwarder.addr).await;
     within(socket.next()).await.unwrap().unwrap();
     forwarder.freeze();
     let error = within(ended).await.unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "the client has answered no ping");
+    assert_eq!(error.to_string(), "the client does not answer pings");
 }
 
 #[tokio::test]
-async fn the_server_finds_a_dead_client() {
-    finds_a_dead_client(quiet()).await;
+async fn the_server_detects_a_dead_client() {
+    detects_a_dead_client(quiet()).await;
 }
 
 #[tokio::test]
-async fn the_server_finds_a_dead_client_though_its_feed_is_never_idle() {
-    finds_a_dead_client(busy()).await;
+async fn the_server_detects_a_dead_client_even_if_the_feed_is_never_idle() {
+    detects_a_dead_client(busy()).await;
 }
 
-/// Expects the server to stay with a client that reads, and says nothing by itself.
-async fn stays_with_a_client_that_only_reads(feed: impl Stream<Item = Event> + Send + 'static) {
+/// Expects the server to keep a client that reads, and sends nothing by itself.
+async fn keeps_a_client_that_only_reads(feed: impl Stream<Item = Event> + Send + 'static) {
     let (addr, mut ended) = server(feed).await;
     let socket = connect(addr).await;
     let read = socket.for_each(async |message| drop(message.unwrap()));
     let end = timeout(12 * IDLE, read).await;
-    assert!(end.is_err(), "it was dropped: {:?}", ended.try_recv());
+    assert!(
+        end.is_err(),
+        "the client was dropped: {:?}",
+        ended.try_recv()
+    );
 }
 
 #[tokio::test]
-async fn the_server_stays_with_a_client_that_only_reads() {
-    stays_with_a_client_that_only_reads(quiet()).await;
+async fn the_server_keeps_a_client_that_only_reads() {
+    keeps_a_client_that_only_reads(quiet()).await;
 }
 
 #[tokio::test]
-async fn the_server_stays_with_a_client_that_only_reads_though_its_feed_is_never_idle() {
-    stays_with_a_client_that_only_reads(busy()).await;
+async fn the_server_keeps_a_client_that_only_reads_even_if_the_feed_is_never_idle() {
+    keeps_a_client_that_only_reads(busy()).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use libfuzzer_sys::fuzz_target;
 use stream_keepalive_http::framing::Grpc;
 use stream_keepalive_http_fuzz::relay;
 
-/// The messages that are not empty, and what comes after the last whole one.
+/// Returns the messages that are not empty, and the bytes after the last whole message.
 fn read(mut stream: &[u8]) -> (Vec<(u8, &[u8])>, &[u8]) {
     let mut messages = Vec::new();
     while let Some((&[flag, a, b, c, d], rest)) = stream.split_first_chunk() {

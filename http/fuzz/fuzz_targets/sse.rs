@@ -6,7 +6,7 @@ use stream_keepalive_http_fuzz::relay;
 
 const MARK: &str = "\u{feff}";
 
-/// The fields of each event that has data, by the steps of the HTML standard.
+/// Returns the fields of each event that has data, as the HTML standard parses them.
 fn read(stream: &[u8]) -> Vec<Vec<String>> {
     let stream = stream.strip_prefix(MARK.as_bytes()).unwrap_or(stream);
     let stream = String::from_utf8_lossy(stream)
@@ -17,7 +17,7 @@ fn read(stream: &[u8]) -> Vec<Vec<String>> {
     let mut event = Vec::new();
     for line in lines.split('\n') {
         if line.is_empty() {
-            // An id counts even without data, and unknown fields make no difference here.
+            // An id counts even without data. Unknown fields make no difference here.
             if !event.is_empty() {
                 events.push(std::mem::take(&mut event));
             }

@@ -75,7 +75,7 @@ impl<P: Parse + Default> Framed<P> {
         parser.read(&keepalive);
         assert!(
             !keepalive.is_empty() && parser.is_between_frames(),
-            "stream-keepalive-http: a keepalive must be whole: {keepalive:?}"
+            "stream-keepalive-http: a keepalive must consist of whole events, comments or lines: {keepalive:?}"
         );
         Self {
             keepalive,

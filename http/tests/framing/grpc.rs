@@ -93,7 +93,7 @@ impl Decoder for Payload {
     }
 }
 
-/// Reads the messages as tonic does, without the empty ones.
+/// Reads the messages with tonic's decoder, and drops the empty ones.
 fn read(stream: Vec<u8>) -> Result<Vec<Vec<u8>>, Status> {
     let frame = Ok::<_, Status>(Frame::data(Bytes::from(stream)));
     let body = StreamBody::new(stream::iter([frame]));
@@ -101,7 +101,7 @@ fn read(stream: Vec<u8>) -> Result<Vec<Vec<u8>>, Status> {
     let messages: Vec<_> = messages
         .try_collect()
         .now_or_never()
-        .expect("all is there")?;
+        .expect("the whole stream is ready")?;
     Ok(messages
         .into_iter()
         .filter(|message| !message.is_empty())
@@ -110,7 +110,7 @@ fn read(stream: Vec<u8>) -> Result<Vec<Vec<u8>>, Status> {
 
 proptest! {
     #[test]
-    fn a_client_reads_the_same_messages_whatever_the_cut(
+    fn a_client_reads_the_same_messages_wherever_the_stream_is_cut(
         messages in vec(vec(any::<u8>(), 0..12), 0..10),
         cuts in cuts(),
         due in due(),

@@ -26,7 +26,7 @@ fn a_half_line_after_whole_ones_is_not_filled() {
 }
 
 #[test]
-fn a_line_feed_that_is_escaped_ends_no_line() {
+fn an_escaped_line_feed_ends_no_line() {
     assert!(!is_ready(blank(), &[br#""a\n"#]));
 }
 
@@ -42,7 +42,7 @@ fn some_readers_skip_an_empty_line_and_some_do_not() {
     assert_eq!(results, [true, false, true]);
 }
 
-/// Reads the lines that are not blank, as a client does.
+/// Reads the lines as a client does, without the blank ones.
 fn read(stream: &[u8]) -> Vec<Value> {
     let lines = stream.split(|byte| *byte == b'\n');
     let lines = lines.filter(|line| !line.trim_ascii().is_empty());
@@ -62,7 +62,7 @@ fn value() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn a_client_reads_the_same_lines_whatever_the_cut(
+    fn a_client_reads_the_same_lines_wherever_the_stream_is_cut(
         values in vec((value(), prop::sample::select(vec!["\n", "\r\n", "\n\n"])), 0..10),
         cuts in cuts(),
         due in due(),

@@ -1,4 +1,4 @@
-//! The fillers let a keepalive out at every boundary of two frames, and nowhere else.
+//! The fillers allow a keepalive at every boundary of two frames, and nowhere else.
 
 mod grpc;
 mod lines;
@@ -11,7 +11,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use stream_keepalive::Fill;
 use stream_keepalive_http::framing::{Grpc, Lines, Sse};
 
-/// Says after each chunk whether a keepalive may go out: before the first one, after each.
+/// Returns whether a keepalive may be inserted before the first chunk and after each chunk.
 fn readiness<F: Fill<Bytes>>(mut filler: F, chunks: &[&[u8]]) -> Vec<bool> {
     let mut ready = vec![filler.ready()];
     for chunk in chunks {
@@ -21,13 +21,13 @@ fn readiness<F: Fill<Bytes>>(mut filler: F, chunks: &[&[u8]]) -> Vec<bool> {
     ready
 }
 
-/// Says whether a keepalive may go out after these chunks.
+/// Returns whether a keepalive may be inserted after these chunks.
 fn is_ready<F: Fill<Bytes>>(filler: F, chunks: &[&[u8]]) -> bool {
     readiness(filler, chunks).pop().unwrap()
 }
 
-/// What the consumer gets if the idle time runs out before each chunk that is `due`, and after the
-/// last one.
+/// Returns what the consumer gets if a keepalive is due before each chunk that is marked in `due`, and after the last
+/// chunk.
 fn relay<F: Fill<Bytes>>(mut filler: F, chunks: &[&[u8]], due: impl Fn(usize) -> bool) -> Vec<u8> {
     let mut sent = Vec::new();
     for (index, chunk) in chunks.iter().enumerate() {
@@ -58,22 +58,22 @@ fn cut<'a>(stream: &'a [u8], at: &[Index]) -> Vec<&'a [u8]> {
     chunks.collect()
 }
 
-/// Cuts a stream into two chunks, in every way that there is.
+/// Cuts a stream into two chunks, in every possible way.
 fn cuts_in_two(stream: &[u8]) -> impl Iterator<Item = [&[u8]; 2]> {
     (0..=stream.len()).map(|at| [&stream[..at], &stream[at..]])
 }
 
-/// Where a stream is cut.
+/// The offsets at which a stream is cut.
 fn cuts() -> impl Strategy<Value = Vec<Index>> {
     vec(any::<Index>(), 0..40)
 }
 
-/// Before which chunks the idle time runs out.
+/// For each chunk, whether a keepalive is due before it.
 fn due() -> impl Strategy<Value = Vec<bool>> {
     vec(any::<bool>(), 41)
 }
 
-/// What a stream of frames, of results or of bytes says about itself.
+/// A chunk of a stream.
 #[derive(Clone, Copy)]
 enum Chunk {
     HalfFrame,
@@ -104,7 +104,7 @@ where
     F: Fill<Result<Bytes, &'static str>>,
 {
     for chunk in chunks {
-        let frame = frame(*chunk).map(|frame| frame.into_data().expect("no trailers here"));
+        let frame = frame(*chunk).map(|frame| frame.into_data().expect("a frame with data"));
         filler.observe(&frame);
     }
     filler.ready()
@@ -123,7 +123,7 @@ macro_rules! for_each_filler {
 }
 
 #[test]
-fn a_stream_that_has_not_begun_may_be_filled() {
+fn a_keepalive_may_be_inserted_before_a_stream_has_begun() {
     for_each_filler!(|filler| is_ready(filler, &[]));
     for_each_filler!(|filler| results_are_ready_after(filler, &[]));
     for_each_filler!(|filler| frames_are_ready_after(filler, &[]));

@@ -47,7 +47,7 @@ fn an_event_ends_with_a_blank_line_in_a_mixture() {
 }
 
 #[test]
-fn one_line_end_ends_no_event() {
+fn a_single_line_end_ends_no_event() {
     assert!(!ready(&["data: 1\n"]));
     assert!(!ready(&["data: 1\r\n"]));
     assert!(!ready(&["data: 1\r", "\n"]));
@@ -55,7 +55,7 @@ fn one_line_end_ends_no_event() {
 }
 
 #[test]
-fn a_half_line_is_not_filled() {
+fn nothing_is_inserted_into_half_a_line() {
     assert!(!ready(&["d"]));
     assert!(!ready(&["data: 1\n\nd"]));
     assert!(!ready(&["data: 1\n\n", "data: {\"a\":"]));
@@ -63,7 +63,7 @@ fn a_half_line_is_not_filled() {
 }
 
 #[test]
-fn a_half_event_is_not_filled_whatever_its_field() {
+fn nothing_is_inserted_into_half_an_event_whatever_its_field() {
     for field in [
         "data", "data: 1", "id: 1", "event: a", "retry: 1", "unknown", " : 1",
     ] {
@@ -73,7 +73,7 @@ fn a_half_event_is_not_filled_whatever_its_field() {
 }
 
 #[test]
-fn a_cr_is_waited_out_if_it_may_be_half_of_a_crlf() {
+fn after_a_cr_that_may_be_half_of_a_crlf_nothing_is_filled() {
     assert!(!ready(&["data: 1\r\n\r"]));
     assert!(ready(&["data: 1\r\n\r", "\n"]));
     assert!(!ready(&["data: 1\n\r"]));
@@ -85,7 +85,7 @@ fn a_cr_is_waited_out_if_it_may_be_half_of_a_crlf() {
 }
 
 #[test]
-fn a_cr_that_is_waited_out_is_a_line_end_all_the_same() {
+fn a_cr_that_may_be_half_of_a_crlf_still_ends_the_line() {
     assert!(!ready(&["data: 1\n\r", "d"]));
     assert!(!ready(&["data: 1\r", "data: 2\n"]));
     assert!(ready(&["data: 1\n\r", ":\n"]));
@@ -121,7 +121,7 @@ fn a_comment_in_an_event_does_not_end_it() {
 }
 
 #[test]
-fn a_line_end_is_found_at_every_place_of_a_long_line() {
+fn a_line_end_is_found_at_every_offset_of_a_long_line() {
     for length in 0..200 {
         let data = "x".repeat(length);
         assert!(!ready(&[&format!("data: {data}\n")]));
@@ -148,7 +148,7 @@ fn a_byte_order_mark_is_not_cut() {
 }
 
 #[test]
-fn what_only_begins_like_a_byte_order_mark_is_a_field() {
+fn bytes_that_only_begin_like_a_byte_order_mark_are_a_field() {
     for field in [
         &b"\xEF\xBC\x80\n"[..],
         b"\xEF\xBB\xBE\n",
@@ -204,15 +204,15 @@ fn only_what_follows_the_last_event_of_a_chunk_counts() {
     }
 }
 
-/// The last event id, the type and the data.
+/// An event: the last event id, the type and the data.
 type Event = (String, String, String);
 
-/// Reads a whole stream by the steps of the HTML standard.
+/// Reads a whole stream as the HTML standard says.
 fn read(stream: &[u8]) -> Vec<Event> {
     let stream = String::from_utf8_lossy(stream);
     let stream = stream.strip_prefix(MARK).unwrap_or(&stream);
     let stream = stream.replace("\r\n", "\n").replace('\r', "\n");
-    // What comes after the last line end is no line.
+    // Text after the last line end is not a line.
     let lines = stream.rsplit_once('\n').map_or("", |(lines, _)| lines);
 
     let mut events = Vec::new();
@@ -245,9 +245,9 @@ fn read_with_eventsource_stream(chunks: &[&[u8]]) -> Vec<Event> {
     let events: Vec<_> = events
         .try_collect()
         .now_or_never()
-        .expect("all is there")
+        .expect("the whole stream is ready")
         .unwrap();
-    // It calls an event without a type by its default name.
+    // It gives an event without a type the default name.
     let event = |name: String| {
         if name == "message" {
             String::new()
@@ -261,7 +261,7 @@ fn read_with_eventsource_stream(chunks: &[&[u8]]) -> Vec<Event> {
         .collect()
 }
 
-/// Says by the whole stream whether an event may follow.
+/// Returns whether an event may follow, judged from the whole stream.
 fn is_boundary(stream: &str) -> bool {
     let stream = stream.strip_prefix(MARK).unwrap_or(stream);
     let Some(last) = stream.chars().next_back() else {
@@ -271,7 +271,7 @@ fn is_boundary(stream: &str) -> bool {
     let before = &stream[..stream.len() - last.len_utf8()];
     let line_has_ended = match last {
         '\n' => true,
-        // Not half of a CRLF, or else the line before would have ended with one.
+        // A CR may be half of a CRLF, unless the line before ended with a lone CR.
         '\r' => before
             .rfind(line_ends)
             .is_some_and(|end| before.as_bytes()[end] == b'\r'),
@@ -300,7 +300,7 @@ fn line_ends() -> impl Strategy<Value = Vec<&'static str>> {
     prop_oneof![select(all.clone()).prop_map(|end| vec![end]), Just(all)]
 }
 
-/// Lines with one kind of line end, or with a mixture, and sometimes a half one.
+/// Lines with one kind of line end or with a mixture, sometimes followed by half a line.
 fn stream() -> impl Strategy<Value = String> {
     let lines = line_ends().prop_flat_map(|ends| vec((line(), select(ends)), 0..12));
     (lines, line()).prop_map(|(lines, rest)| {
@@ -318,14 +318,14 @@ fn mark() -> impl Strategy<Value = &'static str> {
 
 proptest! {
     #[test]
-    fn a_client_reads_the_same_events_whatever_the_cut(
+    fn a_client_reads_the_same_events_wherever_the_stream_is_cut(
         mark in mark(),
         stream in stream(),
         cuts in cuts(),
         due in due(),
     ) {
         let stream = format!("{mark}{stream}");
-        // A keepalive before a byte-order mark is the layer's matter.
+        // The layer, and not the filler, handles a keepalive before a byte-order mark.
         let chunks = cut(stream.as_bytes(), &cuts);
         let begun = |index: usize| mark.is_empty() || chunks[..index].iter().any(|chunk| !chunk.is_empty());
         let sent = relay(Sse::comment(), &chunks, |index| due[index] && begun(index));
@@ -333,14 +333,14 @@ proptest! {
     }
 
     #[test]
-    fn eventsource_stream_reads_the_same_events_whatever_the_cut(
+    fn eventsource_stream_reads_the_same_events_wherever_the_stream_is_cut(
         stream in stream(),
         cuts in cuts(),
         due in due(),
     ) {
         let mut chunks = cut(stream.as_bytes(), &cuts);
         let sent = relay(Sse::comment(), &chunks, |index| due[index]);
-        // It waits for the byte after a CR.
+        // eventsource-stream waits for the byte after a CR.
         chunks.push(b"\n\n");
         let events = read_with_eventsource_stream(&chunks);
         prop_assert_eq!(read_with_eventsource_stream(&[&sent, b"\n\n"]), &events[..]);
@@ -374,7 +374,7 @@ proptest! {
     }
 
     #[test]
-    fn cuts_do_not_matter(
+    fn the_cuts_do_not_matter(
         stream in vec((select(b":a\n\r\xEF\xBB\xBF".to_vec()), prop_oneof![9 => 1..2_usize, 1 => 1..200_usize]), 0..20),
         cuts in cuts(),
     ) {

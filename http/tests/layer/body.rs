@@ -102,7 +102,7 @@ async fn a_keepalive_comes_immediately_if_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_half_event_is_not_filled_however_long_it_stalls() {
+async fn nothing_is_inserted_into_half_an_event_however_long_it_stalls() {
     let steps = [
         data("data: {\"a\":"),
         Step::Pending,
@@ -115,7 +115,7 @@ async fn a_half_event_is_not_filled_however_long_it_stalls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_idle_time_starts_again_when_a_half_event_is_not_filled() {
+async fn the_idle_clock_restarts_when_nothing_may_be_inserted_into_half_an_event() {
     // The poll at the end of the first idle time finds half an event, the one at the end of the
     // second finds the rest.
     let steps = [data("d"), Step::Pending, Step::Pending, data("ata\n\n")];
@@ -151,7 +151,7 @@ async fn after_trailers_nothing_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_says_that_it_ended_has_ended() {
+async fn a_body_that_reports_its_end_has_ended() {
     let layer = KeepaliveLayer::new(IDLE);
     let mut response = sse([data("data: 1\n\n")]);
     response = response.map(Script::ends);
@@ -165,7 +165,7 @@ async fn a_body_that_says_that_it_ended_has_ended() {
     assert!(body.is_end_stream());
 }
 
-/// A body that knows after its one frame that this was the last.
+/// A body that knows after its only frame that it has ended.
 struct Last(Option<Bytes>);
 
 impl Body for Last {
@@ -185,7 +185,7 @@ impl Body for Last {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_frame_is_known_to_be_the_last() {
+async fn after_the_last_frame_the_body_reports_its_end() {
     let service = service_fn(async |_: Request<()>| {
         let response = http::Response::builder().header("content-type", "text/event-stream");
         Ok::<_, std::convert::Infallible>(response.body(Last(Some("data: 1\n\n".into()))).unwrap())
@@ -219,7 +219,7 @@ async fn the_size_of_a_filled_body_has_no_upper_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lower_bound_of_an_event_stream_leaves_out_a_mark_that_may_be_removed() {
+async fn the_lower_bound_of_an_event_stream_does_not_count_a_mark_that_may_be_removed() {
     let mut response = sse([data("\u{feff}data: 1\n\n")]);
     response.body_mut().lower = 10;
     let layer = KeepaliveLayer::new(IDLE);
@@ -300,7 +300,7 @@ async fn a_byte_order_mark_in_pieces_is_removed() {
         .into_iter()
         .chain(pieces.map(data));
     let mut body = fill(steps).await;
-    // A second mark is no mark.
+    // A second mark is part of the text.
     assert_frames!(
         body,
         [K, Some(""), Some("data: 1\n\n"), Some("\u{feff}\n\n"), K]
@@ -320,7 +320,7 @@ async fn a_chunk_that_is_a_byte_order_mark_is_removed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_only_begins_like_a_byte_order_mark_stays() {
+async fn bytes_that_only_begin_like_a_byte_order_mark_stay() {
     for (first, second) in [
         ("", "\u{fefe}\n\n"),
         ("\u{fefe}\n", "\n"),
@@ -366,7 +366,7 @@ async fn a_chunk_is_not_copied() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_shows_what_it_holds() {
+async fn the_debug_output_of_a_body_shows_its_parts() {
     let shown = format!("{:?}", fill([data("data: 1\n\n")]).await);
     assert!(
         shown.contains("data: 1") && shown.contains("20s"),

@@ -28,7 +28,7 @@ fn grpc(steps: impl IntoIterator<Item = Step>) -> Response<Script> {
     response.body(Script::new(steps)).unwrap()
 }
 
-/// Sends a request through the layer to a service that gives this response.
+/// Sends a request through the layer to a service that returns this response.
 async fn answer(
     layer: KeepaliveLayer,
     request: Request<()>,
@@ -38,7 +38,7 @@ async fn answer(
     layer.layer(service).oneshot(request).await.unwrap()
 }
 
-/// The body that a layer makes of an event stream of these steps.
+/// Returns the body with the layer around an event stream of these steps.
 async fn fill(steps: impl IntoIterator<Item = Step>) -> KeepaliveBody<Script> {
     let layer = KeepaliveLayer::new(IDLE);
     answer(layer, Request::default(), sse(steps))
@@ -46,7 +46,7 @@ async fn fill(steps: impl IntoIterator<Item = Step>) -> KeepaliveBody<Script> {
         .into_body()
 }
 
-/// The next frame, in words; `None` if there is none within two idle times.
+/// Returns a description of the next frame, or `None` if there is none within two idle times.
 async fn next<B>(body: &mut B) -> Option<String>
 where
     B: Body<Data = Bytes, Error = &'static str> + Unpin,

@@ -38,7 +38,7 @@ fn grpc_request(path: &str) -> Request<()> {
     request.body(()).unwrap()
 }
 
-/// The keepalive that a response gets, if any.
+/// Returns the keepalive that a response gets, if any.
 async fn keepalive(
     layer: KeepaliveLayer,
     request: Request<()>,
@@ -210,7 +210,7 @@ async fn a_body_of_known_size_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_of_about_known_size_is_filled() {
+async fn a_body_of_approximately_known_size_is_filled() {
     let mut response = sse([]);
     response.body_mut().lower = 100;
     response.body_mut().upper = Some(200);
@@ -268,7 +268,7 @@ async fn an_idle_time_of_zero_turns_keepalives_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_is_left_alone_is_what_it_was() {
+async fn a_response_that_is_left_alone_is_not_changed() {
     let mut inner = response("text/plain");
     *inner.status_mut() = StatusCode::PARTIAL_CONTENT;
     *inner.version_mut() = Version::HTTP_10;
@@ -302,7 +302,7 @@ async fn a_response_that_is_left_alone_is_what_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_head_of_a_filled_response_is_what_it_was() {
+async fn the_head_of_a_filled_response_is_not_changed() {
     let mut inner = sse([]);
     inner
         .headers_mut()
@@ -315,7 +315,7 @@ async fn the_head_of_a_filled_response_is_what_it_was() {
 }
 
 #[tokio::test]
-async fn the_request_is_what_it_was() {
+async fn the_request_is_not_changed() {
     let service = service_fn(async |request: Request<&str>| {
         let (parts, body) = request.into_parts();
         assert_eq!(
@@ -333,7 +333,7 @@ async fn the_request_is_what_it_was() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_service_passes() {
+async fn an_error_of_the_service_is_passed_on() {
     let service = service_fn(async |_: Request<()>| Err::<Response<Script>, _>("no"));
     let error = layer()
         .layer(service)
@@ -358,7 +358,7 @@ async fn readiness_is_that_of_the_service() {
         }
 
         fn call(&mut self, _: Request<()>) -> Self::Future {
-            unreachable!("it is not ready")
+            unreachable!("the service is not ready")
         }
     }
 
@@ -384,7 +384,7 @@ fn a_keepalive_that_is_not_whole_is_refused() {
 }
 
 #[test]
-fn layer_and_service_show_their_settings() {
+fn the_debug_output_of_layer_and_service_shows_their_settings() {
     let layer = layer().grpc(|_| true);
     for shown in [format!("{layer:?}"), format!("{:?}", layer.layer("inner"))] {
         assert!(shown.contains("20s"), "{shown}");
@@ -394,7 +394,7 @@ fn layer_and_service_show_their_settings() {
 }
 
 #[test]
-fn a_future_shows_its_name() {
+fn the_debug_output_of_a_future_shows_its_name() {
     let mut service = layer().layer(service_fn(async |_: Request<()>| {
         Ok::<_, Infallible>(sse([]))
     }));

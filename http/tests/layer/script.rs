@@ -14,7 +14,7 @@ pub enum Step {
     Data(Bytes),
     Trailers,
     Error,
-    /// It has nothing, and wakes nobody: a poll that follows takes the next step.
+    /// The body is pending and wakes nobody. The next poll takes the next step.
     Pending,
 }
 

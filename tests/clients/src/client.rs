@@ -1,4 +1,4 @@
-//! The clients, and what is expected of them.
+//! The clients, and the expected verdicts.
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -13,13 +13,13 @@ use crate::{
     verdict::Verdict,
 };
 
-/// A client whose keepalives are tried.
+/// A client that keepalives are tried with.
 #[derive(Debug)]
 pub struct Client {
     pub name: &'static str,
     pub format: Format,
     pub runs: Runs,
-    /// What it makes of recommended keepalives, if it does not ignore them.
+    /// The expected verdict on recommended keepalives, if the client does not ignore them.
     but: &'static [(&'static str, Expected)],
 }
 
@@ -70,7 +70,7 @@ impl Client {
         self
     }
 
-    /// Returns what it is expected to make of a recommended keepalive.
+    /// Returns the expected verdict on a recommended keepalive.
     pub fn expected(&self, keepalive: &str) -> Expected {
         let mut but = self.but.iter();
         let other = but.find(|(other, _)| *other == keepalive);
@@ -90,7 +90,7 @@ pub static EVENTS: [Client; 15] = [
         Format::Events,
         Runs::Page("fetchEventSource", Some("@microsoft/fetch-event-source")),
     )
-    // Every blank line ends a message there.
+    // To this client, every blank line ends a message.
     .but(&[(COMMENT, Expected::Event)]),
     client(
         "`eventsource-parser` in Node",
@@ -122,7 +122,7 @@ pub static EVENTS: [Client; 15] = [
         Format::Events,
         Runs::Rust("eventsource-client", crates::eventsource_client),
     )
-    // Comments are items of its stream.
+    // The stream of this client has comments as items.
     .but(&[(COMMENT, Expected::Event), (COMMENT_LINE, Expected::Event)]),
     client(
         "`openai` in Node, chat completions",
@@ -199,11 +199,11 @@ pub static LINES: [Client; 7] = [
     .but(&[(EMPTY_LINE, Expected::Error)]),
 ];
 
-/// What a client made of a stream.
+/// What a client read from a stream.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Seen {
     pub events: Vec<Value>,
-    /// What ended it, if it is not its end.
+    /// The error that ended the stream, if any.
     pub error: Option<String>,
 }
 
@@ -216,7 +216,7 @@ impl Seen {
     }
 }
 
-/// What a client makes of each keepalive, in each place of a stream.
+/// The verdicts on each keepalive, in each place of a stream.
 #[derive(Debug)]
 pub struct Tried {
     pub version: String,
@@ -224,16 +224,17 @@ pub struct Tried {
 }
 
 impl Client {
-    /// Tries these keepalives.
+    /// Tries these keepalives with the client.
     pub async fn try_all(&self, keepalives: &[&'static str]) -> Result<Tried> {
         let opened = Session::open(&self.runs).await;
-        let (version, mut session) = opened.context("it does not start, run scripts/install")?;
+        let (version, mut session) =
+            opened.context("the client does not start; run scripts/install")?;
         let mut streams = Vec::new();
         for &place in self.format.places() {
             let seen = self.read(&mut session, place, None).await?;
             let events = if place == Place::Alone { 0 } else { 2 };
             if seen.events.len() != events || (events > 0 && seen.error.is_some()) {
-                bail!("it does not read a stream without keepalives: {seen:?}");
+                bail!("the client cannot read a stream without keepalives: {seen:?}");
             }
             streams.push((place, seen));
         }
@@ -267,7 +268,7 @@ impl Client {
             Ok(Err(error)) => Seen::failed(format!("{error:#}")),
             Err(_) => Seen::failed(format!("no end within {LIMIT:?}")),
         };
-        // It is of no use any more.
+        // The old session cannot be used any longer.
         (_, *session) = Session::open(&self.runs).await?;
         Ok(seen)
     }

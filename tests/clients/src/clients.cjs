@@ -1,6 +1,6 @@
-// A client in Node, which reads a stream for each URL on standard input: node clients.cjs CLIENT
+// A client in Node. It reads a stream for each URL on standard input: node clients.cjs CLIENT
 //
-// It prints its version, and then what it made of each stream, each as a line of JSON.
+// It prints its version, and then what it has read from each stream, each as a line of JSON.
 
 const { readFileSync } = require("node:fs");
 const { join } = require("node:path");

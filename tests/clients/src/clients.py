@@ -1,6 +1,6 @@
-"""A client in Python, which reads a stream for each URL on standard input: python3 clients.py CLIENT
+"""A client in Python. It reads a stream for each URL on standard input: python3 clients.py CLIENT
 
-It prints its version, and then what it made of each stream, each as a line of JSON.
+It prints its version, and then what it has read from each stream, each as a line of JSON.
 """
 
 import contextlib

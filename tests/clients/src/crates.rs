@@ -20,14 +20,16 @@ use rmcp::{
 use serde_json::{Deserializer, Value, json};
 use tokio::sync::mpsc;
 
-/// Reads a stream as a client does, and returns what the client returns.
+/// Reads a stream with a client, and returns the events as JSON.
 pub type Read = fn(String) -> BoxStream<'static, Result<Value>>;
 
-/// The version of a crate that is built in.
+/// Returns the version of a crate that this program is built with.
 pub fn version(name: &str) -> Result<&'static str> {
     let lock = include_str!("../../../Cargo.lock");
     let entry = format!("\nname = \"{name}\"\nversion = \"");
-    let (_, version) = lock.split_once(&entry).context("no such package")?;
+    let (_, version) = lock
+        .split_once(&entry)
+        .context("the crate is not in Cargo.lock")?;
     let (version, _) = version.split_once('"').context("no version")?;
     Ok(version)
 }
@@ -53,7 +55,7 @@ pub fn reqwest_eventsource(url: String) -> BoxStream<'static, Result<Value>> {
     use reqwest_eventsource::{Error, Event, EventSource};
 
     EventSource::get(url)
-        // It would come back after the end.
+        // Without this, it would reconnect after the end.
         .take_while(|event| ready(!matches!(event, Err(Error::StreamEnded))))
         .err_into()
         .try_filter_map(async |read| {
@@ -92,7 +94,7 @@ pub fn eventsource_client(url: String) -> BoxStream<'static, Result<Value>> {
         .boxed()
 }
 
-/// Passes on what the server says of its progress.
+/// Passes on the progress notifications of the server.
 struct Progress(mpsc::UnboundedSender<Value>);
 
 impl ClientHandler for Progress {

@@ -3,7 +3,7 @@
 /// What the layer of stream-keepalive-http sends, and axum by itself.
 pub const COMMENT: &str = ":\n\n";
 
-/// The same without the blank line.
+/// The same comment without the blank line.
 pub const COMMENT_LINE: &str = ":\n";
 
 /// Comments.

@@ -1,5 +1,5 @@
-//! Which keepalive which client accepts: each reads streams of events with and without keepalives, and what
-//! it makes of them is compared. docs/clients.md has the table.
+//! Finds out which client accepts which keepalive. Each client reads streams of events with and without
+//! keepalives, and the results are compared. docs/clients.md has the tables.
 
 pub mod client;
 mod crates;

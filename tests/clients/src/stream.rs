@@ -22,24 +22,24 @@ use serde_json::{Value, json};
 use stream_keepalive::KeepaliveExt;
 use tokio::{net::TcpListener, sync::Semaphore};
 
-/// How long a stream is idle before each keepalive: long enough for most of them to be read by themselves.
+/// How long a stream is idle before each keepalive. It is long enough for a client to read most of them separately.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// How many of them come where a stream is idle.
+/// How many keepalives are sent while a stream is idle.
 const KEEPALIVES: u32 = 3;
 
-/// What the two events of a stream look like.
+/// The format of the two events of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Server-sent events without a name.
     Events,
-    /// Those of OpenAI's chat completions.
+    /// The events of OpenAI's chat completions.
     Chat,
-    /// Those of OpenAI's responses.
+    /// The events of OpenAI's responses.
     Responses,
-    /// Those of Anthropic's messages.
+    /// The events of Anthropic's messages.
     Messages,
-    /// A tool of the Model Context Protocol, which says how far it is, and answers.
+    /// A tool of the Model Context Protocol, which reports its progress and then answers.
     Tool,
     /// Lines of JSON.
     Lines,
@@ -107,24 +107,24 @@ impl Format {
         }
     }
 
-    /// Where its streams may be idle.
+    /// The places in which a stream of this format may be idle.
     pub fn places(self) -> &'static [Place] {
         match self {
-            // A tool that does not answer has no stream that ends.
+            // The stream of a tool does not end before the answer, so keepalives cannot be alone in it.
             Self::Tool => &[Place::Before, Place::Between],
             _ => &[Place::Before, Place::Between, Place::Alone],
         }
     }
 }
 
-/// Where the keepalives of a stream are.
+/// The place of the keepalives in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Before the first event.
     Before,
     /// Between two events.
     Between,
-    /// There is nothing else.
+    /// In a stream without events.
     Alone,
 }
 
@@ -137,12 +137,12 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Serves it for as long as the client takes, to whom it gives the address.
+    /// Serves the stream until the client has read it. `client` gets the address.
     pub async fn serve<T>(self, client: impl AsyncFnOnce(String) -> T) -> Result<T> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let router = Router::new()
-            // For clients that run in one.
+            // A page for the clients that run in one.
             .route(
                 "/page",
                 get(Html("<!doctype html><link rel=icon href=data:,>")),
@@ -192,7 +192,7 @@ impl Stream {
 
 async fn respond(State(stream): State<Stream>, request: Bytes) -> Response {
     let request: Value = serde_json::from_slice(&request).unwrap_or_default();
-    // What comes before the call of a tool has no stream.
+    // Requests before the call of a tool are not answered with a stream.
     match request["method"].as_str() {
         Some("initialize") => Json(json!({
             "jsonrpc": "2.0",
@@ -205,7 +205,7 @@ async fn respond(State(stream): State<Stream>, request: Bytes) -> Response {
         }))
         .into_response(),
         Some("notifications/initialized") => StatusCode::ACCEPTED.into_response(),
-        // A stream for what the server says by itself.
+        // The client asks for a stream of messages that the server sends by itself.
         None if stream.format == Format::Tool => StatusCode::METHOD_NOT_ALLOWED.into_response(),
         _ => (
             [(CONTENT_TYPE, stream.format.content_type())],

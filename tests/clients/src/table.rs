@@ -1,4 +1,4 @@
-//! The table, as Markdown.
+//! Writes the tables as Markdown.
 
 use std::fmt::Write;
 
@@ -8,10 +8,10 @@ use crate::{
     verdict::Verdict,
 };
 
-/// A row: what was tried with the client, or nothing.
+/// A row: a client and its verdicts, or `None` if it could not be tried.
 pub type Row<'a> = (&'a Client, Option<Tried>);
 
-/// Writes what became of each keepalive; those of the rows begin with number `first`.
+/// Writes a table of verdicts. The keepalives of the table begin at index `first` in the rows.
 pub fn write(rows: &[Row<'_>], keepalives: &[&str], first: usize) -> String {
     let columns: Vec<_> = keepalives
         .iter()
@@ -47,7 +47,7 @@ fn code(text: &str) -> String {
     format!("`{}`", text.replace('`', "'"))
 }
 
-/// What the cells refer to.
+/// The notes that the cells refer to.
 #[derive(Default)]
 struct Notes(Vec<String>);
 

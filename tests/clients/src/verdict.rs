@@ -1,4 +1,4 @@
-//! What a client makes of a keepalive.
+//! How a client treats a keepalive.
 
 use serde_json::Value;
 
@@ -6,17 +6,17 @@ use crate::client::Seen;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// The events are what they are without it.
+    /// The events are the same as without it.
     Ignored,
-    /// It comes among the events, as this one.
+    /// The client takes it for this event.
     Event(Value),
-    /// The events that came are not those that come without it.
+    /// The other events are not the same as without it.
     Changed(Vec<Value>),
     Error(String),
 }
 
 impl Verdict {
-    /// Compares what came with keepalives to what comes without.
+    /// Compares the result with keepalives to the result without.
     pub fn of(without: &Seen, with: &Seen) -> Self {
         if with == without {
             return Self::Ignored;
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_are_lost_or_swapped_are_changed_whatever_else_comes() {
+    fn lost_or_swapped_events_are_changed_events_whatever_else_comes() {
         for events in [&["one"][..], &["two", "one"], &["ping", "one", "ping", "2"]] {
             let changed = events.iter().map(|event| json!(event)).collect();
             assert_eq!(verdict(events, None), Verdict::Changed(changed));

@@ -1,4 +1,4 @@
-//! What every client makes of the recommended keepalives: `cargo test -p clients -- --include-ignored`
+//! How every client treats the recommended keepalives: `cargo test -p clients -- --include-ignored`
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let tests = events.chain(lines).map(|(client, keepalives)| {
         let words = client.name.split(|c: char| !c.is_ascii_alphanumeric());
         let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-        let name = format!("{}_makes_of_keepalives_what_is_expected", words.join("_"));
+        let name = format!("{}_treats_keepalives_as_expected", words.join("_"));
         let installed = matches!(client.runs, Runs::Rust(..));
         Trial::test(name, || check(client, keepalives)).with_ignored_flag(!installed)
     });
@@ -32,7 +32,7 @@ async fn check(client: &Client, keepalives: &[&'static str]) -> Result<(), Faile
         for (place, verdict) in places {
             assert!(
                 expected.is(verdict),
-                "{keepalive:?}, {place:?}: {verdict:?}, not {expected:?}"
+                "{keepalive:?}, {place:?}: {verdict:?}, expected: {expected:?}"
             );
         }
     }

@@ -1,8 +1,7 @@
-//! Checks that no interleaving of threads makes the shared timers forget a task, wake it early or hang:
+//! Checks that no interleaving of threads makes the shared timers forget a task, wake it early, or hang:
 //! `scripts/check-loom`.
 //!
-//! What is checked is the library's own source. Only the types that it takes from std and from Tokio are
-//! other ones here.
+//! The library's own source is checked. Only the types that it imports from std and Tokio are replaced.
 
 #![cfg(test)]
 

@@ -1,5 +1,5 @@
-//! What the shared timers take from std and from Tokio: loom's types here, and a clock whose timers fire
-//! as those of Tokio do (`tokio/src/runtime/time/`), with the same orderings.
+//! Replaces the types that the shared timers import from std and Tokio. They are loom's types, and a clock
+//! whose timers fire like Tokio's (`tokio/src/runtime/time/`), with the same orderings.
 
 use std::{
     future::Future,
@@ -31,7 +31,7 @@ struct Runtime {
 }
 
 struct Wheel {
-    /// Up to where timers have been fired.
+    /// All timers up to this time have been fired.
     elapsed: u64,
     entries: Vec<Arc<Entry>>,
 }
@@ -44,14 +44,14 @@ struct Entry {
 
 const FIRED: u64 = u64::MAX;
 
-/// Lets the clock go on to `now`, and fires what is due.
+/// Advances the clock to `now`, and fires the timers that are due.
 pub fn advance_to(now: Duration) {
     let now = now.as_nanos() as u64;
     RUNTIME.now.store(now, Ordering::Relaxed);
     RUNTIME.fire_until(now);
 }
 
-/// Shuts the runtime down, as its drop does.
+/// Shuts the runtime down, as dropping it does.
 pub fn shut_down() {
     RUNTIME.is_shut_down.store(true, Ordering::SeqCst);
     RUNTIME.fire_until(FIRED);

@@ -16,7 +16,7 @@ use crate::{
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Runs a case in all interleavings with at most three preemptions, two if loom is not optimized.
+/// Runs a case in all interleavings with at most three preemptions, or two in a debug build.
 fn check(case: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     let bound = if cfg!(debug_assertions) { 2 } else { 3 };
@@ -30,7 +30,7 @@ fn armed(timers: &SharedTimers, after: Duration) -> SharedTimer {
     timer
 }
 
-/// Waits for a timer that was armed when the clock began. Loom reports it if nobody wakes this thread.
+/// Waits for a timer that was armed when the clock started. Loom reports if nobody wakes this thread.
 fn wait(mut timer: SharedTimer, after: Duration) {
     block_on(poll_fn(|cx| timer.poll_expired(cx)));
     assert!(Instant::now() >= Instant::default() + after, "early");
@@ -86,7 +86,7 @@ fn a_timer_that_enters_while_the_alarm_for_another_fires_is_woken() {
 }
 
 #[test]
-fn a_timer_that_leaves_while_others_of_its_tick_are_woken_takes_nobody_with_it() {
+fn a_timer_that_leaves_while_others_of_its_tick_are_woken_does_not_affect_them() {
     check(|| {
         let timers = SharedTimers::new();
         let mut goes = armed(&timers, MS);
@@ -102,7 +102,7 @@ fn a_timer_that_leaves_while_others_of_its_tick_are_woken_takes_nobody_with_it()
 }
 
 #[test]
-fn a_waker_that_is_replaced_while_it_is_woken_is_not_lost() {
+fn a_waker_that_is_replaced_during_a_wake_up_is_not_lost() {
     check(|| {
         let timers = SharedTimers::new();
         let mut timer = armed(&timers, MS);
@@ -153,8 +153,8 @@ fn the_last_timer_may_be_dropped_while_the_alarm_fires() {
 
 #[test]
 fn tasks_that_wait_as_the_runtime_is_shut_down_are_woken_and_panic() {
-    // Threads of loom are one to std, for which none of them may run while another one unwinds. So the
-    // panic is caught before anything is dropped that the timers share.
+    // To std, all threads of loom are the same thread, and none of them may run while another one unwinds. So
+    // the panic is caught before anything is dropped that the timers share.
     let panics = |mut timer: SharedTimer| {
         let panic = block_on(poll_fn(|cx| {
             match catch_unwind(AssertUnwindSafe(|| timer.poll_expired(cx))) {

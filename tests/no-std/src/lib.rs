@@ -1,4 +1,4 @@
-//! Keeps the values of a sensor alive, in a program that has neither an operating system nor an allocator.
+//! Keeps a stream of sensor values alive, in a program without an operating system and without an allocator.
 
 #![no_std]
 
@@ -16,17 +16,17 @@ use stream_keepalive::{KeepaliveExt, SleepTimer};
 /// Milliseconds, counted by an interrupt.
 static TICKS: AtomicU32 = AtomicU32::new(0);
 
-/// Ready once that many ticks have passed. It wakes nobody: the main loop polls at every tick.
+/// A timer that never wakes a task, because the main loop polls at every tick.
 struct Ticks {
     since: u32,
-    /// `None`: more than can be counted.
+    /// `None` if that is more than can be counted.
     count: Option<u32>,
 }
 
 fn ticks(duration: Duration) -> Ticks {
     Ticks {
         since: TICKS.load(Ordering::Relaxed),
-        // One more: the first tick may come immediately.
+        // One more, because the first tick may come immediately.
         count: u32::try_from(duration.as_millis() + 1).ok(),
     }
 }
@@ -43,7 +43,7 @@ impl Future for Ticks {
     }
 }
 
-/// What an interrupt has measured, and nobody has read: zero is nothing.
+/// The last value that an interrupt has measured. Zero means that there is no new value.
 static MEASURED: AtomicU32 = AtomicU32::new(0);
 
 struct Sensor;
@@ -59,8 +59,8 @@ impl Stream for Sensor {
     }
 }
 
-/// Sends what is measured, a zero after each idle second, and a last value after ten.
-// Exported, so that all of it is compiled and linked: the start-up code calls it by this name.
+/// Sends each value, a zero after each idle second, and a last value after ten idle seconds.
+// The start-up code calls it by this name. Without the export, it would not be compiled and linked.
 #[unsafe(no_mangle)]
 pub extern "C" fn run(send: extern "C" fn(u32), wait_for_interrupt: extern "C" fn()) {
     let second = Duration::from_secs(1);

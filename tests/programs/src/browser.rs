@@ -18,7 +18,7 @@ use crate::{PATIENCE, Program, free_addr, quiet};
 pub struct Browser {
     pub client: Client,
     _driver: Program,
-    /// It does not end with its driver.
+    /// Chromium, which does not end when its driver ends.
     #[cfg(unix)]
     process: Option<Pid>,
 }
@@ -82,7 +82,7 @@ impl Browser {
         self.client.execute(script, Vec::new()).await
     }
 
-    /// Returns the number of its version.
+    /// Returns the version number of Chromium.
     pub fn version(&self) -> Option<&str> {
         self.client.capabilities()?.get("browserVersion")?.as_str()
     }

@@ -11,13 +11,13 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Forwards TCP connections until it freezes, as a proxy that hangs and a network that loses every packet do: the
-/// connections stay open, and nothing comes through any more.
+/// Forwards TCP connections until it freezes. Then the connections stay open, but nothing comes through, as with a
+/// proxy that hangs or a network that loses every packet.
 #[derive(Debug)]
 pub struct Forwarder {
     pub addr: SocketAddr,
     freezes: watch::Sender<()>,
-    // Its connections close when it is dropped.
+    // The connections are closed when this is dropped.
     _task: JoinSet<io::Result<()>>,
 }
 
@@ -50,7 +50,7 @@ async fn accept(
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await?;
-        // What has been frozen before does not concern it.
+        // Earlier freezes do not concern this connection.
         frozen.mark_unchanged();
         connections.spawn(forward(client, server, frozen.clone()));
     }
@@ -66,7 +66,7 @@ async fn forward(
     server.set_nodelay(true)?;
     tokio::select! {
         ended = copy_bidirectional(&mut client, &mut server) => ended.map(drop),
-        // Both sides stay open, and nobody reads them.
+        // Both sides stay open, but are no longer read.
         _ = frozen.changed() => pending().await,
     }
 }
@@ -100,14 +100,14 @@ mod tests {
 
     async fn is_answered(socket: &mut TcpStream) -> bool {
         socket.write_u8(1).await.unwrap();
-        // Nothing, not even an end.
+        // Nothing arrives, not even an end.
         timeout(Duration::from_millis(300), socket.read_u8())
             .await
             .is_ok()
     }
 
     #[tokio::test]
-    async fn what_is_open_freezes_and_later_connections_work() {
+    async fn open_connections_freeze_and_later_ones_work() {
         let forwarder = Forwarder::start(echo().await).await.unwrap();
         let mut first = within(TcpStream::connect(forwarder.addr)).await.unwrap();
         assert!(is_answered(&mut first).await);

@@ -1,4 +1,4 @@
-//! Runs the programs that tests start. Each of them is killed when its value is dropped, on panic too.
+//! Runs programs for tests. A program is killed when its value is dropped, even by a panic.
 
 #[cfg(feature = "browser")]
 mod browser;
@@ -30,15 +30,15 @@ pub use forwarder::Forwarder;
 pub use nix::sys::signal::Signal;
 pub use output::Output;
 
-/// What bounds every wait: far more than a busy machine needs.
+/// The limit of every wait. It leaves room for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A command whose standard streams belong to the test.
+/// A command whose standard streams are pipes to the test.
 pub fn piped(program: impl AsRef<OsStr>) -> Command {
     with_streams(program, Stdio::piped)
 }
 
-/// A command with nothing on its standard streams.
+/// A command whose standard streams are null.
 pub fn quiet(program: impl AsRef<OsStr>) -> Command {
     with_streams(program, Stdio::null)
 }
@@ -49,7 +49,7 @@ fn with_streams(program: impl AsRef<OsStr>, stream: fn() -> Stdio) -> Command {
     command
 }
 
-/// A program that runs.
+/// A running program.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
@@ -59,7 +59,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// What it writes into pipes is read while it runs, so that it never has to wait for the test.
+    /// Its output is read while it runs, so that it never has to wait for the test.
     pub fn start(command: &mut Command) -> Result<Self> {
         let mut child = command.kill_on_drop(true).spawn().with_context(|| {
             format!(
@@ -79,7 +79,7 @@ impl Program {
         let stdin = self
             .stdin
             .as_mut()
-            .context("its standard input is no pipe")?;
+            .context("its standard input is not a pipe")?;
         let line = format!("{line}\n");
         timeout(PATIENCE, stdin.write_all(line.as_bytes())).await??;
         Ok(())
@@ -105,7 +105,7 @@ impl Program {
         self.child.id().context("the program has ended")
     }
 
-    /// Waits until it accepts connections. False: it has ended instead.
+    /// Waits until it accepts connections. Returns `false` if it has ended instead.
     pub async fn accepts(&mut self, addr: SocketAddr) -> Result<bool> {
         let accepts = async {
             loop {
@@ -120,11 +120,11 @@ impl Program {
         };
         timeout(PATIENCE, accepts)
             .await
-            .with_context(|| format!("{addr} does not accept"))?
+            .with_context(|| format!("{addr} does not accept connections"))?
     }
 }
 
-/// A program that prints where it listens.
+/// A program that prints the address that it listens on.
 #[derive(Debug)]
 pub struct Server {
     pub addr: SocketAddr,
@@ -137,12 +137,12 @@ impl Server {
         let mut program = Program::start(command)?;
         let Ok(line) = program.stdout.line().await else {
             bail!(
-                "it does not listen: {}",
+                "the server does not listen: {}",
                 program.stderr.rest().await?.join("\n")
             );
         };
         let addr = line.strip_prefix("listening on ");
-        let addr = addr.with_context(|| format!("no address: {line}"))?;
+        let addr = addr.with_context(|| format!("this line has no address: {line}"))?;
         Ok(Self {
             addr: addr.parse()?,
             program,
@@ -150,14 +150,14 @@ impl Server {
     }
 }
 
-/// An address of this machine alone that nobody listens on, and that this process has not been given before.
+/// Returns a loopback address that is not in use, and that this process has not got before.
 pub fn free_addr() -> io::Result<SocketAddr> {
     free_addr_on(Ipv4Addr::LOCALHOST.into())
 }
 
-/// The same, on this address.
+/// The same, for this IP address.
 ///
-/// The system may give the same port twice, as long as the first program does not listen yet.
+/// The system may return the same port twice as long as the first program does not listen yet.
 pub fn free_addr_on(ip: IpAddr) -> io::Result<SocketAddr> {
     static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
 
@@ -173,9 +173,11 @@ pub fn free_addr_on(ip: IpAddr) -> io::Result<SocketAddr> {
     }
 }
 
-/// What a test waits for, but not longer than [`PATIENCE`].
+/// Waits for a future, but not longer than [`PATIENCE`].
 pub async fn within<F: Future>(future: F) -> F::Output {
-    timeout(PATIENCE, future).await.expect("nothing happens")
+    timeout(PATIENCE, future)
+        .await
+        .expect("nothing happened in time")
 }
 
 #[cfg(all(test, unix))]
@@ -192,7 +194,7 @@ mod tests {
     async fn a_server_that_does_not_start_says_why() {
         let error = Server::start(&mut shell("echo no port is free >&2")).await;
         let error = error.unwrap_err().to_string();
-        assert_eq!(error, "it does not listen: no port is free");
+        assert_eq!(error, "the server does not listen: no port is free");
     }
 
     #[tokio::test]
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn no_free_address_is_given_twice() {
+    fn no_address_is_returned_twice() {
         let addrs: Vec<_> = (0..1_000).map(|_| free_addr().unwrap()).collect();
         let different: BTreeSet<_> = addrs.iter().collect();
         assert_eq!(different.len(), addrs.len());

@@ -7,7 +7,7 @@ use tokio::{
 
 use crate::PATIENCE;
 
-/// What a program writes, line by line.
+/// The output of a program, line by line.
 #[derive(Debug)]
 pub struct Output(mpsc::UnboundedReceiver<String>);
 
@@ -18,7 +18,7 @@ impl Output {
             tokio::spawn(async move {
                 let mut lines = BufReader::new(pipe).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
-                    // Read to the end, even if nobody listens: the program must not fail to write.
+                    // Read to the end even if nobody receives the lines, because the program must be able to write.
                     _ = sender.send(line);
                 }
             });
@@ -30,7 +30,7 @@ impl Output {
     pub async fn line(&mut self) -> Result<String> {
         timeout(PATIENCE, self.0.recv())
             .await
-            .context("no line comes")?
+            .context("no line came in time")?
             .context("there are no more lines")
     }
 
@@ -46,7 +46,7 @@ impl Output {
         };
         timeout(PATIENCE, line)
             .await
-            .with_context(|| format!("no line with {text:?} comes"))?
+            .with_context(|| format!("no line with {text:?} came in time"))?
             .with_context(|| format!("there is no line with {text:?}"))
     }
 
@@ -55,7 +55,7 @@ impl Output {
         let mut lines = Vec::new();
         while let Some(line) = timeout(PATIENCE, self.0.recv())
             .await
-            .context("it does not end")?
+            .context("the program did not end in time")?
         {
             lines.push(line);
         }

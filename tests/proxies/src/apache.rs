@@ -10,7 +10,7 @@ pub static APACHE: Proxy = Proxy {
     name: "apache2",
     program: "apache2",
     version: &["-v"],
-    // One process, in the foreground.
+    // `-X` runs one process in the foreground.
     args: &["-X", "-d", ".", "-f", "config.yaml"],
     scenarios: &[Scenario {
         name: "apache",

@@ -1,4 +1,4 @@
-//! Bun, whose server passes on what it fetches.
+//! Bun, with a server that passes on the response of a `fetch`.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub static BUN: Proxy = Proxy {
         name: "bun",
         description: "Bun `Bun.serve`, SSE, `idleTimeout`, T = 8 s",
         protocol: Protocol::Sse,
-        // It looks at its clock every four seconds.
+        // Bun checks its timeouts every four seconds.
         timeout: Duration::from_secs(8),
         start: |server, timeout| {
             let timeout = timeout.as_secs();

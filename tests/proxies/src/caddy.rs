@@ -1,6 +1,6 @@
 //! Caddy.
 //!
-//! It counts idle time by connection, not by stream: streams on one connection keep each other alive.
+//! It counts the idle time of a connection and not of a stream, so the streams of a connection keep each other alive.
 
 use std::net::SocketAddr;
 
@@ -52,7 +52,7 @@ http://{addr} {{
     }],
 };
 
-/// Starts Caddy as a browser meets it: HTTP/2 over TLS at `https://localhost`, with a certificate of its own.
+/// Starts Caddy for a browser: HTTP/2 over TLS at `https://localhost`, with its own certificate.
 pub async fn with_tls(server: SocketAddr) -> Result<RunningProxy> {
     let config = move |addr: SocketAddr, _: &_| {
         format!(

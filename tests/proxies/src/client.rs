@@ -13,12 +13,12 @@ use tonic_events::proto::v1::{
 use tonic_web::GrpcWebClientLayer;
 use tower::Layer;
 
-/// What a client speaks.
+/// The protocol of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// gRPC over HTTP/2.
     Grpc,
-    /// grpc-web over HTTP/1.1, as browsers do.
+    /// gRPC-Web over HTTP/1.1, as in browsers.
     GrpcWeb,
     /// Server-sent events over HTTP/1.1.
     Sse,
@@ -28,11 +28,11 @@ pub enum Protocol {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     Keepalive,
-    /// The line that the server was told.
+    /// The line that the server has read from standard input.
     Event(String),
 }
 
-/// Subscribes to the example that speaks this protocol. It returns when the response headers have come.
+/// Subscribes to the example that speaks this protocol. It returns when the response headers have arrived.
 pub async fn subscribe(
     protocol: Protocol,
     addr: SocketAddr,
@@ -59,7 +59,7 @@ pub async fn subscribe(
     })
 }
 
-/// Subscribes to the tonic example over gRPC. It returns when the response headers have come.
+/// Subscribes to the tonic example over gRPC. It returns when the response headers have arrived.
 pub async fn grpc(addr: SocketAddr) -> Result<Streaming<OperationEvent>> {
     let mut client = BackrestClient::connect(format!("http://{addr}")).await?;
     Ok(client.get_operation_events(()).await?.into_inner())
@@ -73,7 +73,7 @@ fn items(events: Streaming<OperationEvent>) -> BoxStream<'static, Result<Item>> 
             let texts: Vec<_> = texts.map(|operation| operation.display_message).collect();
             Ok(Item::Event(texts.concat()))
         }
-        other => anyhow::bail!("the server does not send {other:?}"),
+        other => anyhow::bail!("unexpected event: {other:?}"),
     });
     items.boxed()
 }

@@ -1,4 +1,4 @@
-//! Lines and server-sent events that are compressed on the way: when each keepalive reaches the client.
+//! Measures when each keepalive reaches the client if lines and server-sent events are compressed on the way.
 
 use std::{
     convert::Infallible,
@@ -34,10 +34,10 @@ use crate::{
 };
 
 const IDLE: Duration = Duration::from_millis(250);
-/// How many keepalives fill the silence.
+/// How many keepalives fill the idle time.
 const KEEPALIVES: usize = 8;
 
-/// What a response is made of.
+/// The content of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     Lines,
@@ -78,19 +78,19 @@ impl fmt::Display for Content {
     }
 }
 
-/// What compresses.
+/// An implementation of compression.
 pub struct Compressor {
     pub name: &'static str,
     pub description: &'static str,
     pub proxy: Option<&'static Proxy>,
     layer: Option<fn() -> CompressionLayer>,
-    /// What nginx is told, if it is there.
+    /// The configuration of nginx, if nginx is used.
     nginx: Option<&'static str>,
     /// The server sends `x-accel-buffering: no`.
     asks_for_no_buffer: bool,
-    /// What is compressed.
+    /// The content that is compressed.
     pub compresses: &'static [Content],
-    /// Keepalives arrive at the end only.
+    /// Keepalives arrive only with the end of the response.
     pub holds_back: bool,
 }
 
@@ -148,9 +148,9 @@ pub static COMPRESSORS: [Compressor; 5] = [
 #[derive(Clone, Debug)]
 pub struct Arrivals {
     pub compressed: bool,
-    /// How long each was on its way.
+    /// How long each took from the server to the client.
     delays: Vec<Duration>,
-    /// How many arrived while the response was still silent.
+    /// How many arrived before the server sent the message at the end.
     pub in_time: usize,
 }
 
@@ -172,7 +172,7 @@ impl fmt::Display for Arrivals {
     }
 }
 
-/// When what was sent.
+/// When the keepalives and the message were sent.
 #[derive(Clone, Default)]
 struct Sent(Arc<Mutex<Vec<Instant>>>);
 
@@ -186,7 +186,7 @@ impl Sent {
     }
 }
 
-/// Lets a response be silent but for its keepalives, and end with a message. Returns how they arrived.
+/// Serves a response of keepalives with a message at the end. Returns how the keepalives arrived.
 pub async fn run(
     compressor: &Compressor,
     content: Content,
@@ -207,7 +207,7 @@ pub async fn run(
     let compressed = match response.headers().get("content-encoding") {
         None => false,
         Some(encoding) if encoding == "gzip" => true,
-        Some(encoding) => bail!("another encoding: {encoding:?}"),
+        Some(encoding) => bail!("unexpected encoding: {encoding:?}"),
     };
     let mut arrived = Vec::new();
     let mut text = Text::new(compressed);
@@ -219,16 +219,22 @@ pub async fn run(
 
     let text = text.get();
     let mut sent = sent.times().clone();
-    let end = sent.pop().context("no end")?;
-    // The message of lines ends as a keepalive does, and arrives last.
+    let end = sent.pop().context("the message was not sent")?;
+    // A message of lines ends like a keepalive, so the last match is the message.
     arrived.truncate(sent.len());
-    ensure!(text.ends_with(content.message()), "another end: {text:?}");
+    ensure!(
+        text.ends_with(content.message()),
+        "the message is not at the end: {text:?}"
+    );
     ensure!(
         sent.len() > KEEPALIVES / 2,
-        "few keepalives: {}",
+        "too few keepalives: {}",
         sent.len()
     );
-    ensure!(arrived.len() == sent.len(), "keepalives are lost: {text:?}");
+    ensure!(
+        arrived.len() == sent.len(),
+        "keepalives were lost: {text:?}"
+    );
     let delays = arrived.iter().zip(&sent);
     Ok(Arrivals {
         compressed,
@@ -237,7 +243,7 @@ pub async fn run(
     })
 }
 
-/// Serves one silent response. The server ends with the set of its tasks.
+/// Serves one idle response. The server ends when the returned set of tasks is dropped.
 async fn serve(
     compressor: &Compressor,
     content: Content,
@@ -281,7 +287,7 @@ async fn serve(
     let addr = listener.local_addr()?;
     let mut tasks = JoinSet::new();
     tasks.spawn(async {
-        // It ends with its task.
+        // An error ends only this task.
         _ = axum::serve(listener, app).await;
     });
     Ok((addr, tasks))
@@ -292,7 +298,7 @@ async fn start_nginx(server: SocketAddr, more: &str) -> Result<RunningProxy> {
     nginx::start(Front::Http1, CONNECTIONS, &location).await
 }
 
-/// The text of a response, as far as it has come.
+/// The text of a response that has arrived so far.
 enum Text {
     Plain(Vec<u8>),
     Gzip(Box<GzDecoder<Vec<u8>>>),

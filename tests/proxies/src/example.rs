@@ -12,7 +12,7 @@ use tokio::{process::Command, sync::OnceCell};
 /// A package of examples/.
 struct Example {
     package: &'static str,
-    /// Where its binaries are, once they are built.
+    /// The folder of its binaries, when they have been built.
     folder: OnceCell<PathBuf>,
 }
 
@@ -29,7 +29,7 @@ pub async fn sse_server(args: &[&str]) -> anyhow::Result<Server> {
     SSE.server("sse-events", args).await
 }
 
-/// Returns where that binary of the tonic example is.
+/// Returns the path of a binary of the tonic example.
 pub async fn binary(name: &str) -> anyhow::Result<PathBuf> {
     TONIC.binary(name).await
 }
@@ -44,8 +44,8 @@ impl Example {
         Server::start(piped(self.binary(name).await?).args(args)).await
     }
 
-    /// Returns where that binary is, built as this program was: Cargo does not build the binaries of
-    /// dependencies.
+    /// Returns the path of a binary, and builds it with the profile of this program if necessary. Cargo does
+    /// not build the binaries of dependencies.
     async fn binary(&self, name: &str) -> anyhow::Result<PathBuf> {
         let folder = self.folder.get_or_try_init(|| build(self.package)).await?;
         Ok(folder.join(format!("{name}{EXE_SUFFIX}")))
@@ -70,7 +70,7 @@ async fn build(package: &str) -> anyhow::Result<PathBuf> {
     let mut folder = env::current_exe()?;
     folder.pop();
     if folder.ends_with("deps") {
-        folder.pop(); // It is a test.
+        folder.pop(); // This program is a test, which Cargo puts into a subfolder.
     }
     Ok(folder)
 }

@@ -1,6 +1,6 @@
 //! A bidirectional call that goes idle in both directions, behind each proxy.
 //!
-//! A proxy may count the silence of either side. So it matters who sends keepalives.
+//! A proxy may limit the idle time of either side, so it matters which side sends keepalives.
 
 use std::{
     future::ready,
@@ -61,15 +61,15 @@ impl Sender {
     }
 }
 
-/// A proxy with limits on silence.
+/// A proxy with limits on idle time.
 pub struct Limits {
     /// Part of the name of its test.
     pub name: &'static str,
-    /// In the words of its configuration.
+    /// The limits, in the terms of the proxy's configuration.
     pub description: &'static str,
     pub proxy: Option<&'static Proxy>,
     start: fn(SocketAddr, Duration) -> Start,
-    /// With whose keepalives the call lives, in the order of [`Sender::ALL`].
+    /// For each of [`Sender::ALL`], whether its keepalives keep the call open.
     pub lives: [bool; 4],
 }
 
@@ -159,7 +159,7 @@ fn nginx(server: SocketAddr, of_client: Duration, of_server: Duration) -> Start 
     grpc_pass(server, &more)
 }
 
-/// Lets a call fall silent for four timeouts after its first event, and says whether its second one arrives.
+/// Lets a call be idle for four timeouts after its first event, and returns whether its second event arrives.
 pub async fn run(limits: &Limits, sender: Sender) -> Result<Outcome> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let server = listener.local_addr()?;
@@ -169,7 +169,7 @@ pub async fn run(limits: &Limits, sender: Sender) -> Result<Outcome> {
     let serve = Server::builder()
         .add_service(echo)
         .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
-    // Dropped, it aborts the server.
+    // The server is aborted when this is dropped.
     let mut tasks = JoinSet::new();
     tasks.spawn(serve);
     let proxy = (limits.start)(server, TIMEOUT).await?;
@@ -179,8 +179,8 @@ pub async fn run(limits: &Limits, sender: Sender) -> Result<Outcome> {
     let mut client = Grpc::new(endpoint.connect().await?);
     client.ready().await?;
     let start = Instant::now();
-    let silence = 4 * TIMEOUT;
-    let second = stream::once(sleep(silence)).map(|()| event(2));
+    let gap = 4 * TIMEOUT;
+    let second = stream::once(sleep(gap)).map(|()| event(2));
     let events = stream::iter([event(1)])
         .chain(second)
         .chain(stream::pending());
@@ -190,7 +190,7 @@ pub async fn run(limits: &Limits, sender: Sender) -> Result<Outcome> {
         http::uri::PathAndQuery::from_static("/test.Echo/Talk"),
         codec(),
     );
-    let mut answers = match timeout(silence, call).await {
+    let mut answers = match timeout(gap, call).await {
         Err(_) => return Ok(Outcome::NoHeaders),
         Ok(Err(_)) => {
             return Ok(Outcome::Dead {
@@ -200,11 +200,11 @@ pub async fn run(limits: &Limits, sender: Sender) -> Result<Outcome> {
         Ok(Ok(response)) => response.into_inner(),
     };
     loop {
-        match timeout(silence + PATIENCE, answers.message()).await {
-            Err(_) => bail!("neither the event nor the end comes"),
+        match timeout(gap + PATIENCE, answers.message()).await {
+            Err(_) => bail!("neither the event nor the end arrives"),
             Ok(Ok(Some(answer))) if answer == event(2) => {
                 return Ok(Outcome::Alive {
-                    event_after: start.elapsed() - silence,
+                    event_after: start.elapsed() - gap,
                 });
             }
             Ok(Ok(Some(_))) => {}
@@ -225,12 +225,12 @@ fn codec() -> ProstCodec<OperationEvent, OperationEvent> {
     ProstCodec::new()
 }
 
-/// After which idle time a side sends a keepalive.
+/// The idle time after which a side sends a keepalive.
 fn idle(keeps_alive: bool) -> Duration {
     if keeps_alive {
         TIMEOUT / 4
     } else {
-        Duration::ZERO // Never.
+        Duration::ZERO // never
     }
 }
 

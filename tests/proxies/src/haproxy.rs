@@ -35,15 +35,15 @@ pub static HAPROXY: Proxy = Proxy {
     ],
 };
 
-/// What it speaks on both sides.
+/// The version of HTTP on both sides.
 #[derive(Clone, Copy)]
 pub enum Version {
     Http1,
     Http2,
 }
 
-/// Starts HAProxy, which asks the servers in turn, passes over one that does not accept, and cuts off
-/// one that is idle for `timeout`.
+/// Starts HAProxy. It uses the servers in turn, skips one that does not accept, and cuts off one that is
+/// idle for `timeout`.
 pub async fn start(
     servers: &[SocketAddr],
     version: Version,
@@ -57,7 +57,7 @@ pub async fn start(
 /// Longer than a test.
 pub const HOUR: Duration = Duration::from_secs(3600);
 
-/// In front of one server, with its `timeout client` and its `timeout server`.
+/// The configuration for one server, with these values of `timeout client` and `timeout server`.
 pub(crate) fn with_timeouts(
     server: SocketAddr,
     version: Version,
@@ -67,7 +67,7 @@ pub(crate) fn with_timeouts(
     HAPROXY.with(config(&[server], version, of_client, of_server, ""))
 }
 
-/// In front of these servers, with more options of the address where it listens.
+/// The configuration for these servers, with more options for the `bind` line.
 pub fn config(
     servers: &[SocketAddr],
     version: Version,

@@ -1,6 +1,6 @@
 //! Runs the examples behind real proxies, on loopback.
 //!
-//! A new proxy is a file such as `nginx.rs`, and an entry in [`scenario::PROXIES`].
+//! To add a proxy, write a file such as `nginx.rs`, and add an entry to [`scenario::PROXIES`].
 
 pub mod apache;
 pub mod bun;

@@ -52,7 +52,7 @@ pub static LIGHTTPD: Proxy = Proxy {
                 let read = format!(r#", "read-timeout" => {timeout}"#);
                 LIGHTTPD.with(config(server, &read, ""))
             },
-            // It waits for the end of the response.
+            // lighttpd waits for the end of the response.
             expected: Expected::NOTHING_HELPS,
         },
     ],

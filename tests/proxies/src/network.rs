@@ -1,9 +1,9 @@
-//! Networks of a test's own, and wires between them that delay packets and lose them.
+//! Networks that belong to a test, and wires between them that delay and lose packets.
 //!
-//! A network is a network namespace of Linux, which takes root. A wire carries real packets from one to
-//! the other, as Linux's TCP sends them. Nothing is left of either when it is dropped.
+//! A network is a network namespace of Linux, which needs root. A wire carries the real packets of Linux's
+//! TCP from one network to another. Both are removed when they are dropped.
 //!
-//! It works in a runtime of one thread, which `#[tokio::test]` starts.
+//! They only work in a runtime with one thread, such as that of `#[tokio::test]`.
 
 use std::{
     fs::File,
@@ -26,20 +26,21 @@ use tokio::{
 };
 use tokio_tun::Tun;
 
-/// What is in it reaches loopback and the other ends of its wires, and nothing else.
+/// A network namespace. Its programs reach only loopback and the other ends of its wires.
 #[derive(Debug)]
 pub struct Network(File);
 
 impl Network {
     pub fn new() -> Result<Self> {
-        // The thread moves there, and does not come back.
+        // This thread moves into the new namespace, and ends there.
         let thread = thread::spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network, which takes root")?;
+            unshare(CloneFlags::CLONE_NEWNET)
+                .context("cannot create a network namespace, which needs root")?;
             let status = Command::new("ip")
                 .args(["link", "set", "lo", "up"])
                 .status()
                 .context("cannot start ip")?;
-            ensure!(status.success(), "loopback does not start");
+            ensure!(status.success(), "cannot start the loopback interface");
             Ok(Self(current()?))
         });
         thread
@@ -47,7 +48,8 @@ impl Network {
             .unwrap_or_else(|panic| panic::resume_unwind(panic))
     }
 
-    /// Until the guard is dropped, this thread opens sockets and starts programs in this network.
+    /// Moves this thread into the network until the guard is dropped. Sockets are opened and programs are
+    /// started there.
     pub fn enter(&self) -> Result<Entered> {
         let outside = current()?;
         setns(&self.0, CloneFlags::CLONE_NEWNET)?;
@@ -57,7 +59,8 @@ impl Network {
         })
     }
 
-    /// Opens sockets or starts programs in this network. Nothing else may do so in the meantime.
+    /// Runs a future in this network, so that it opens sockets and starts programs there. Nothing else on this
+    /// thread may do so in the meantime.
     pub async fn run<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
         let _entered = self.enter()?;
         future.await
@@ -71,16 +74,17 @@ fn current() -> io::Result<File> {
 
 /// A thread's stay in a [`Network`].
 #[derive(Debug)]
-#[must_use = "it leaves when this is dropped"]
+#[must_use = "the thread leaves the network when this is dropped"]
 pub struct Entered {
     outside: File,
-    /// It is about the thread that entered.
+    /// Not `Send`, because it belongs to the thread that entered.
     _thread: PhantomData<*const ()>,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        setns(&self.outside, CloneFlags::CLONE_NEWNET).expect("it has been there before");
+        setns(&self.outside, CloneFlags::CLONE_NEWNET)
+            .expect("the thread can return to where it came from");
     }
 }
 
@@ -90,16 +94,16 @@ pub struct Chain {
     pub server: Network,
     pub proxy: Network,
     pub client: Network,
-    /// From the server to the proxy.
+    /// Between the server and the proxy.
     pub near: Wire,
-    /// From the proxy to the client.
+    /// Between the proxy and the client.
     pub far: Wire,
 }
 
 impl Chain {
-    /// Where the proxy finds the server.
+    /// The address of the server, for the proxy.
     pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
-    /// Where the client finds the proxy.
+    /// The address of the proxy, for the client.
     pub const PROXY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 1);
 
     pub fn new() -> Result<Self> {
@@ -118,18 +122,18 @@ impl Chain {
     }
 }
 
-/// Connects two networks.
+/// A wire between two networks.
 #[derive(Debug)]
 pub struct Wire {
-    /// What becomes of packets of the first end.
+    /// The direction from the first end to the second.
     pub there: Way,
-    /// What becomes of packets of the second.
+    /// The direction from the second end to the first.
     pub back: Way,
     _carriers: JoinSet<io::Result<()>>,
 }
 
 impl Wire {
-    /// Connects two networks, each with its address on the wire. It carries while the runtime runs.
+    /// Connects two networks, each with its address on the wire. Packets are carried while the runtime runs.
     pub fn new(ends: [(&Network, Ipv4Addr); 2]) -> Result<Self> {
         let [first, second] = ends.map(|(network, addr)| end(network, addr));
         let (first, second) = (Arc::new(first?), Arc::new(second?));
@@ -155,15 +159,15 @@ const MTU: u16 = 1500;
 fn end(network: &Network, addr: Ipv4Addr) -> Result<Tun> {
     let _inside = network.enter()?;
     let queues = Tun::builder()
-        // Browsers take what is called `tun` for a way through another network, and themselves for offline.
+        // A browser takes an interface called `tun` for a VPN, and believes that it is offline.
         .name("wire%d")
         .address(addr)
         .netmask(Ipv4Addr::new(255, 255, 255, 0))
         .mtu(MTU.into())
         .up()
         .build()
-        .context("cannot make an end of a wire")?;
-    queues.into_iter().next().context("it has no end")
+        .context("cannot create the end of a wire")?;
+    queues.into_iter().next().context("the wire has no end")
 }
 
 async fn carry(from: Arc<Tun>, to: Arc<Tun>, way: Way) -> io::Result<()> {
@@ -172,7 +176,7 @@ async fn carry(from: Arc<Tun>, to: Arc<Tun>, way: Way) -> io::Result<()> {
     tokio::try_join!(receive, deliver).map(|_| ())
 }
 
-/// A packet, and when it arrives.
+/// A packet, and the time at which it arrives.
 type UnderWay = (Instant, Vec<u8>);
 
 async fn receive(
@@ -209,7 +213,7 @@ struct State {
 }
 
 impl Way {
-    /// Changes what becomes of packets from now on. Those under way arrive.
+    /// Changes the conditions for packets from now on. Packets that are on their way still arrive.
     pub fn set(&self, conditions: Conditions) {
         self.with(|state| state.conditions = conditions);
     }
@@ -233,16 +237,16 @@ impl Way {
     }
 }
 
-/// What becomes of packets. By default they arrive, and immediately.
+/// What happens to packets. By default, all arrive immediately.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Conditions {
     pub delay: Duration,
-    /// The share that does not arrive, from 0 to 1.
+    /// The share of packets that is lost, from 0 to 1.
     pub loss: f64,
 }
 
 impl Conditions {
-    /// Nothing arrives.
+    /// All packets are lost.
     pub const CUT: Self = Self {
         delay: Duration::ZERO,
         loss: 1.0,

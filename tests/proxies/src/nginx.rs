@@ -54,13 +54,13 @@ pub static NGINX: Proxy = Proxy {
             start: |server, timeout| {
                 proxy_pass(server, timeout, "proxy_ignore_headers X-Accel-Buffering;")
             },
-            // They gather in its buffer.
+            // The keepalives stay in the buffer of nginx.
             expected: Expected::NOTHING_HELPS,
         },
     ],
 };
 
-/// With those directives as its only location, for streams of gRPC.
+/// Starts nginx for gRPC streams, with these directives in its only location.
 pub(crate) fn grpc_pass(server: SocketAddr, more: &str) -> Start {
     let location = format!("grpc_pass grpc://{server}; {more}");
     NGINX.with(config(Front::Http2, CONNECTIONS, &location))
@@ -75,7 +75,7 @@ fn proxy_pass(server: SocketAddr, timeout: Duration, more: &str) -> Start {
 /// More than a test opens.
 pub const CONNECTIONS: usize = 64;
 
-/// What clients speak with it.
+/// The version of HTTP on the side of the clients.
 #[derive(Clone, Copy)]
 pub enum Front {
     Http1,
@@ -87,15 +87,15 @@ pub async fn start(front: Front, connections: usize, location: &str) -> Result<R
     NGINX.start(config(front, connections, location)).await
 }
 
-/// nginx with those directives as its only location.
+/// The configuration of an nginx with these directives in its only location.
 ///
-/// `connections` bounds what it has open, to clients and to the server together.
+/// `connections` limits the connections to clients and to the server together.
 pub fn config(front: Front, connections: usize, location: &str) -> Config {
     // One plain process, so that killing it leaves nothing behind.
     config_of("master_process off;", front, connections, location)
 }
 
-/// The same, with those directives for its processes.
+/// The same, with these directives for the main context.
 pub fn config_of(
     processes: &'static str,
     front: Front,
@@ -107,7 +107,7 @@ pub fn config_of(
         Front::Http2 => " http2",
     };
     let location = location.to_owned();
-    // All its files are in its folder.
+    // nginx writes all its files to its own folder.
     Box::new(move |addr, _| {
         format!(
             "

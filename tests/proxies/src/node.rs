@@ -1,4 +1,4 @@
-//! Proxies of people who develop: http-proxy, which many others are made from, and Vite's.
+//! Proxies for development: http-proxy, which many others are built on, and the proxy of Vite.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -28,7 +28,7 @@ pub static HTTP_PROXY: Proxy = Proxy {
             "node_modules/http-proxy/package').version"
         ),
     ],
-    // What does not say what it is, is a script.
+    // Node runs a file with an unknown extension as a script.
     args: &["config.yaml"],
     scenarios: &[
         Scenario {
@@ -82,7 +82,7 @@ pub static VITE: Proxy = Proxy {
     ],
 };
 
-/// http-proxy with that option set to that timeout.
+/// The script of an http-proxy with this option set to this timeout.
 pub fn http_proxy(server: SocketAddr, option: &'static str, timeout: Duration) -> Config {
     let timeout = timeout.as_millis();
     Box::new(move |addr, _| {

@@ -1,4 +1,4 @@
-//! One stream in one scenario: whether it outlives the timeout, and still gets its event.
+//! Runs one stream in one scenario, and finds out whether it outlives the timeout and gets its event.
 
 use std::{fmt, time::Duration};
 
@@ -17,26 +17,26 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
     Nothing,
-    /// That many keepalives in the proxy's timeout.
+    /// This many keepalives during the proxy's timeout.
     Keepalive(u32),
-    /// That many HTTP/2 PINGs, on the connection.
+    /// This many HTTP/2 PINGs on the connection during the proxy's timeout.
     Ping(u32),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It lived for its [`lifetime`](Scenario::lifetime), and its event came that long after it was sent.
+    /// It lived for its [`lifetime`](Scenario::lifetime). The event arrived this long after it was sent.
     Alive {
         event_after: Duration,
     },
     Dead {
         after: Duration,
     },
-    /// The client was not even told that the server had answered.
+    /// The client did not even get the headers of the response.
     NoHeaders,
-    /// The proxy keeps the connection to the client open, and its event does not come.
+    /// The proxy keeps the connection to the client open, but the event does not arrive.
     Hangs,
-    /// There is no PING in HTTP/1.1.
+    /// HTTP/1.1 has no PING.
     NoPing,
 }
 
@@ -98,7 +98,7 @@ pub async fn run(scenario: &Scenario, strategy: Strategy) -> Result<Outcome> {
     });
     match event.await {
         Ok(Some(text)) => {
-            anyhow::ensure!(text == "backup finished", "another event: {text}");
+            anyhow::ensure!(text == "backup finished", "unexpected event: {text}");
             Ok(Outcome::Alive {
                 event_after: sent.elapsed(),
             })

@@ -1,4 +1,4 @@
-//! A proxy as a program, with a configuration of its own in a folder of its own.
+//! Runs a proxy as a program, with its own configuration in its own folder.
 
 use std::{
     fs,
@@ -15,18 +15,18 @@ use crate::scenario::Scenario;
 /// A proxy that streams go through.
 pub struct Proxy {
     pub name: &'static str,
-    /// What it is started as.
+    /// The program.
     pub program: &'static str,
-    /// Make it print its version.
+    /// The arguments that make it print its version.
     pub version: &'static [&'static str],
-    /// Make it run in the foreground, with the file `config.yaml` of its working directory.
+    /// The arguments that make it run in the foreground, with the file `config.yaml` of its working directory.
     ///
-    /// `{addr}` stands for where it listens, and `{folder}` for its working directory.
+    /// `{addr}` stands for the address that it listens on, and `{folder}` for its working directory.
     pub args: &'static [&'static str],
     pub scenarios: &'static [Scenario],
 }
 
-/// The text of a configuration, for where it listens and the folder that it may write to.
+/// Makes the text of a configuration from the address to listen on and the folder that the proxy may write to.
 pub type Config = Box<dyn Fn(SocketAddr, &Path) -> String + Send>;
 
 impl Proxy {
@@ -39,10 +39,10 @@ impl Proxy {
     pub async fn start_on(&self, ip: IpAddr, config: Config) -> Result<RunningProxy> {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("log");
-        // The port is free when it is picked, but another program may be faster.
+        // The port is free when it is picked, but another program may take it first.
         for _ in 0..5 {
             let addr = free_addr_on(ip)?;
-            // Envoy goes by the ending.
+            // Envoy detects the format by the extension.
             let config = config(addr, folder.path());
             fs::write(folder.path().join("config.yaml"), config)?;
             let log = fs::File::create(&log)?;
@@ -67,10 +67,10 @@ impl Proxy {
             }
         }
         let log = fs::read_to_string(&log)?;
-        bail!("{} does not start: {}", self.name, log.trim_end());
+        bail!("{} did not start: {}", self.name, log.trim_end());
     }
 
-    /// Its name and the number that it prints.
+    /// Returns its name, and the version number that it prints.
     pub async fn version(&self) -> Result<String> {
         let mut command = programs::piped(self.program);
         let output = command.args(self.version).output().await;
@@ -84,7 +84,11 @@ impl Proxy {
                 let numbers = word.split('.').filter(|part| part.parse::<u16>().is_ok());
                 numbers.count() >= 2
             });
-        Ok(format!("{} {}", self.name, number.context("no version")?))
+        Ok(format!(
+            "{} {}",
+            self.name,
+            number.context("it printed no version")?
+        ))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What stands between server and client, each in a way that is common.
+//! The scenarios: a proxy in a common configuration between server and client.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -44,18 +44,18 @@ pub static PROXIES: [&Proxy; 14] = [
     &BUN,
 ];
 
-/// After which idle time most of them cut a stream.
+/// The idle time after which most of them cut a stream.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A proxy in one configuration.
 pub struct Scenario {
     /// Part of the name of its test.
     pub name: &'static str,
-    /// What it is, in the words of its configuration.
+    /// A description, in the terms of the proxy's configuration.
     pub description: &'static str,
     /// The kind of stream that it carries.
     pub protocol: Protocol,
-    /// After which idle time it cuts a stream: [`TIMEOUT`], or as soon as it can.
+    /// The idle time after which it cuts a stream: [`TIMEOUT`], or the shortest that it supports.
     pub timeout: Duration,
     /// Starts it in front of a server, with that timeout.
     pub start: fn(SocketAddr, Duration) -> Start,
@@ -63,7 +63,7 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// How long a stream lives before its event.
+    /// How long a stream is open before its event.
     pub fn lifetime(&self) -> Duration {
         4 * self.timeout
     }
@@ -73,23 +73,23 @@ pub type Start = BoxFuture<'static, Result<Option<RunningProxy>>>;
 
 /// Which streams outlive the timeout.
 pub struct Expected {
-    /// Those without keepalives.
+    /// Streams without keepalives.
     pub idle: bool,
-    /// Those with a keepalive every half or quarter of the timeout.
+    /// Streams with a keepalive every half or quarter of the timeout.
     pub keepalive: bool,
-    /// Those of a server that sends an HTTP/2 PING every quarter of the timeout.
+    /// Streams of a server that sends an HTTP/2 PING every quarter of the timeout.
     pub ping: bool,
 }
 
 impl Expected {
-    /// What most proxies do.
+    /// The behaviour of most proxies.
     pub const DATA_COUNTS: Self = Self {
         idle: false,
         keepalive: true,
         ping: false,
     };
 
-    /// What some do that count bytes of the connection, not data of the stream.
+    /// The behaviour of proxies that count bytes of the connection instead of data of the stream.
     pub const BYTES_COUNT: Self = Self {
         ping: true,
         ..Self::DATA_COUNTS
@@ -130,7 +130,7 @@ static DIRECT: [Scenario; 2] = [
 ];
 
 impl Proxy {
-    /// What a [`Scenario`] starts.
+    /// The value of [`Scenario::start`].
     pub(crate) fn with(&'static self, config: Config) -> Start {
         self.start(config).map(|proxy| proxy.map(Some)).boxed()
     }

@@ -10,7 +10,7 @@ pub static SQUID: Proxy = Proxy {
     name: "squid",
     program: "squid",
     version: &["-v"],
-    // One process, in the foreground, that says on stderr what is wrong.
+    // One process in the foreground, with errors on stderr.
     args: &["-N", "-d", "1", "-f", "config.yaml"],
     scenarios: &[Scenario {
         name: "squid",

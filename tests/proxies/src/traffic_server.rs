@@ -41,7 +41,7 @@ pub static TRAFFIC_SERVER: Proxy = Proxy {
 
 fn config(server: SocketAddr, name: &'static str, timeout: Duration) -> Config {
     let timeout = timeout.as_secs();
-    // Where its files are is one of them.
+    // The folder of its files is a setting too.
     Box::new(move |addr, folder| {
         let records = format!(
             "
@@ -61,7 +61,7 @@ CONFIG proxy.config.crash_log_helper STRING NULL
             ("ip_allow.yaml", allow),
             ("storage.config", ""),
         ] {
-            fs::write(folder.join(file), text).expect("the folder is ours");
+            fs::write(folder.join(file), text).expect("the folder is writable");
         }
         format!(
             "

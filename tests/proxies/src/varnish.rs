@@ -48,7 +48,8 @@ pub static VARNISH: Proxy = Proxy {
 
 const FAR_AWAY: Duration = Duration::from_secs(3600);
 
-/// It cuts off a server that is idle for `idle`, and a response that takes longer than `whole` altogether.
+/// Returns a configuration that cuts off a server that is idle for `idle`, and a response that takes longer than
+/// `whole` altogether.
 fn config(server: SocketAddr, idle: Duration, whole: Duration) -> Config {
     let (idle, whole) = (idle.as_secs_f64(), whole.as_secs_f64());
     let (ip, port) = (server.ip(), server.port());

@@ -1,4 +1,4 @@
-//! When keepalives arrive that are compressed on the way: `cargo test -p proxies --test compression -- --include-ignored`
+//! When compressed keepalives arrive: `cargo test -p proxies --test compression -- --include-ignored`
 
 use std::process::ExitCode;
 
@@ -35,7 +35,7 @@ async fn check(compressor: &Compressor) -> Result<(), Failed> {
         let what = format!("{content}, no-transform {no_transform}: {arrivals}");
         let compresses = compressor.compresses.contains(&content);
         assert_eq!(arrivals.compressed, compresses, "{what}");
-        // On a busy machine some are late, so the end may come first for the last of them.
+        // On a busy machine some keepalives are late, so the last of them may arrive with the end.
         assert_eq!(arrivals.in_time < 4, compressor.holds_back, "{what}");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What is expected of a silent bidirectional call: `cargo test -p proxies --test half_open -- --include-ignored nginx`
+//! What is expected of an idle bidirectional call: `cargo test -p proxies --test half_open -- --include-ignored nginx`
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
-//! Server-sent events of the layer of stream-keepalive-http, behind real proxies.
+//! Server-sent events with the layer of stream-keepalive-http, behind real proxies.
 //!
-//! Without the layer an idle response dies, with it the response lives and its event is unchanged.
+//! Without the layer an idle response is cut off. With the layer it stays open, and its event is unchanged.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -24,11 +24,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// When the proxy cuts off an idle response.
+/// The idle time after which the proxy cuts off a response.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const EVENT: &str = "data: {\"id\":1}\n\n";
 
-/// Serves a response with one event, which comes long after the proxy's timeout, in two pieces.
+/// Serves a response with one event, which is sent long after the proxy's timeout, in two pieces.
 async fn serve(layer: Option<KeepaliveLayer>) -> Result<SocketAddr> {
     let events = async || {
         let (first, second) = EVENT.split_at(8);
@@ -38,7 +38,7 @@ async fn serve(layer: Option<KeepaliveLayer>) -> Result<SocketAddr> {
                 Ok::<_, std::io::Error>(Bytes::from_static(str::as_bytes(piece)))
             })
         };
-        // A keepalive is due between the two.
+        // A keepalive is due between the two pieces.
         let events = late(first, 2 * TIMEOUT).chain(late(second, TIMEOUT / 2));
         (
             [(CONTENT_TYPE, "text/event-stream")],
@@ -56,7 +56,7 @@ async fn serve(layer: Option<KeepaliveLayer>) -> Result<SocketAddr> {
     Ok(addr)
 }
 
-/// Reads the response to its end, and says how long that took.
+/// Reads the response to its end, and returns it with the time that this took.
 async fn read(proxy: &RunningProxy, front: Front) -> (reqwest::Result<String>, Duration) {
     let start = Instant::now();
     (fetch(proxy, front).await, start.elapsed())
@@ -99,7 +99,7 @@ where
 
 #[tokio::test]
 #[ignore = "needs nginx"]
-async fn an_idle_response_lives_behind_nginx() -> Result<()> {
+async fn an_idle_response_stays_open_behind_nginx() -> Result<()> {
     check(Front::Http1, async |server| {
         let timeout = TIMEOUT.as_millis();
         let location = format!(
@@ -113,7 +113,7 @@ async fn an_idle_response_lives_behind_nginx() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs haproxy"]
-async fn an_idle_response_lives_behind_haproxy_in_http_1() -> Result<()> {
+async fn an_idle_response_stays_open_behind_haproxy_in_http_1() -> Result<()> {
     check(Front::Http1, async |server| {
         haproxy::start(&[server], haproxy::Version::Http1, TIMEOUT).await
     })
@@ -122,7 +122,7 @@ async fn an_idle_response_lives_behind_haproxy_in_http_1() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs haproxy"]
-async fn an_idle_response_lives_behind_haproxy_in_http_2() -> Result<()> {
+async fn an_idle_response_stays_open_behind_haproxy_in_http_2() -> Result<()> {
     check(Front::Http2, async |server| {
         haproxy::start(&[server], haproxy::Version::Http2, TIMEOUT).await
     })
@@ -131,7 +131,7 @@ async fn an_idle_response_lives_behind_haproxy_in_http_2() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs envoy"]
-async fn an_idle_response_lives_behind_envoy() -> Result<()> {
+async fn an_idle_response_stays_open_behind_envoy() -> Result<()> {
     check(Front::Http2, async |server| {
         envoy::start(server, TIMEOUT).await
     })

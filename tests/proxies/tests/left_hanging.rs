@@ -1,4 +1,4 @@
-//! A proxy that gives up its server, and does not tell its client.
+//! A proxy that gives up on the server, but does not tell the client.
 
 use std::time::Duration;
 
@@ -16,12 +16,13 @@ use tokio::time::{sleep, timeout};
 
 #[tokio::test]
 #[ignore = "needs http-proxy: run scripts/install"]
-async fn http_proxy_leaves_its_client_hanging_and_an_idle_timeout_ends_that() -> Result<()> {
+async fn http_proxy_leaves_its_client_hanging_until_an_idle_timeout_ends_the_stream() -> Result<()>
+{
     let mut server = example::sse_server(&["--keepalive", "0s"]).await?;
     let config = http_proxy(server.addr, "proxyTimeout", TIMEOUT);
     let proxy = HTTP_PROXY.start(config).await?;
 
-    // It holds the headers back until an event.
+    // http-proxy holds the headers back until the first event.
     let headers = subscribe(Protocol::Sse, proxy.addr);
     let events = async {
         loop {
@@ -35,10 +36,10 @@ async fn http_proxy_leaves_its_client_hanging_and_an_idle_timeout_ends_that() ->
     };
     let mut items = items.idle_timeout(4 * TIMEOUT);
     while let Ok(item) = timeout(2 * TIMEOUT, items.next()).await {
-        item.context("the client is told")??;
+        item.context("the stream has ended")??;
     }
 
-    // By now the proxy has given up.
+    // By now the proxy has given up on the server.
     server.program.type_line("after").await?;
     let item = within(items.next()).await.transpose()?;
     assert_eq!(item, None::<Item>);

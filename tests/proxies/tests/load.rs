@@ -1,4 +1,4 @@
-//! The load command, with few subscribers.
+//! The program `load`, with few subscribers.
 
 use std::process::{Command, Output};
 
@@ -11,13 +11,13 @@ fn load(args: &[&str]) -> Output {
 
 #[test]
 #[ignore = "needs nginx: run scripts/install"]
-fn idle_subscribers_behind_nginx_live_and_get_their_event() {
-    // Longer than the 10 s that nginx puts up with.
+fn idle_subscribers_behind_nginx_stay_connected_and_get_their_event() {
+    // Longer than the timeout of nginx, which is 10 s.
     let output = load(&["50", "--idle", "12s"]);
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     assert!(stdout.contains("dropped         0\n"), "{stdout}");
-    assert!(stdout.contains("reached 50,"), "{stdout}");
+    assert!(stdout.contains("reached 50 subscribers,"), "{stdout}");
 }
 
 #[test]
@@ -27,14 +27,14 @@ fn without_keepalives_nginx_drops_them_and_the_command_fails() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(
-        stderr.starts_with("error: 5 of 5 were dropped: "),
+        stderr.starts_with("error: 5 of 5 subscribers were dropped: "),
         "{stderr}"
     );
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
 #[test]
-fn too_many_subscribers_for_the_open_files_take_one_clear_line() {
+fn more_subscribers_than_open_files_allow_are_an_error_of_one_line() {
     let output = load(&["4000000000"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{output:?}");

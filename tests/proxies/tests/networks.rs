@@ -1,4 +1,4 @@
-//! A cut without a FIN, delay and loss: server, nginx and client, each in a network of its own.
+//! Server, nginx and client, each in a network of its own: delay, loss, and a cut without a FIN.
 
 #![cfg(target_os = "linux")]
 
@@ -25,16 +25,16 @@ const KEEPALIVE: &str = "1s";
 const GIVE_UP: Duration = Duration::from_secs(3);
 const PING: Duration = Duration::from_secs(1);
 
-/// How many streams suffer delay and loss.
+/// The number of streams with delay and loss.
 const STREAMS: usize = 30;
 
-/// How late a busy machine may be.
+/// How much later than expected something may happen on a busy machine.
 const LATE: Duration = Duration::from_secs(3);
 
-/// How long something that is not noticed is watched: longer than any who could notice it waits.
+/// How long to watch that a cut is not noticed. It is longer than every timeout that could notice it.
 const WATCH: Duration = Duration::from_secs(10);
 
-/// The tonic example's server behind a proxy, each in its network.
+/// The tonic example's server behind a proxy, each in a network of its own.
 struct Networks {
     chain: Chain,
     server: Server,
@@ -47,7 +47,7 @@ impl Networks {
         proxy: &Proxy,
         config: impl FnOnce(SocketAddr) -> Config,
     ) -> Result<Self> {
-        // Outside, since it may have to be built.
+        // Outside of the network, because the binary may have to be built.
         example::binary("server").await?;
         let chain = Chain::new()?;
         let listen = format!("{}:0", Chain::SERVER);
@@ -65,7 +65,7 @@ impl Networks {
         Self::start(server_args, &NGINX, |server| nginx(server, "")).await
     }
 
-    /// The client of the tonic example, connected.
+    /// Starts the client of the tonic example, and waits until it is connected.
     async fn client(&self, give_up: &str) -> Result<Program> {
         let url = format!("http://{}", self.proxy.addr);
         let mut command = piped(example::binary("client").await?);
@@ -82,7 +82,7 @@ fn nginx(server: SocketAddr, more: &str) -> Config {
     nginx::config(Front::Http2, 4 * STREAMS, &location)
 }
 
-/// Changes what becomes of packets in one place.
+/// Changes the conditions for packets in one place.
 type Place = fn(&Chain, Conditions);
 
 const BEFORE_PROXY: Place = |chain, conditions| chain.near.set(conditions);
@@ -90,16 +90,16 @@ const BEHIND_PROXY: Place = |chain, conditions| chain.far.set(conditions);
 const TO_CLIENT: Place = |chain, conditions| chain.far.there.set(conditions);
 const TO_SERVER: Place = |chain, conditions| chain.near.back.set(conditions);
 
-/// Cuts the wire, expects that the client finds it within its idle timeout, mends it, and expects that
-/// the client comes back and gets its event.
-async fn client_finds(place: Place) -> Result<()> {
+/// Cuts the wire, and expects that the client detects that within its idle timeout. Then mends the wire, and
+/// expects that the client reconnects and gets its event.
+async fn client_detects(place: Place) -> Result<()> {
     let mut networks = Networks::with_nginx(&["--keepalive", KEEPALIVE, "--ping", "0s"]).await?;
     let give_up = humantime::format_duration(GIVE_UP).to_string();
     let mut client = networks.client(&give_up).await?;
 
     place(&networks.chain, Conditions::CUT);
     let start = Instant::now();
-    let reason = client.stderr.line_with("silent for").await?;
+    let reason = client.stderr.line_with("idle for").await?;
     let after = start.elapsed();
     assert!(reason.starts_with("DeadlineExceeded"), "{reason}");
     assert!(after < GIVE_UP + LATE, "{after:?}");
@@ -114,20 +114,20 @@ async fn client_finds(place: Place) -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs root, ip and nginx: run scripts/install"]
-async fn a_client_finds_a_cut_before_the_proxy_within_its_idle_timeout() -> Result<()> {
-    client_finds(BEFORE_PROXY).await
+async fn a_client_detects_a_cut_before_the_proxy_within_its_idle_timeout() -> Result<()> {
+    client_detects(BEFORE_PROXY).await
 }
 
 #[tokio::test]
 #[ignore = "needs root, ip and nginx: run scripts/install"]
-async fn a_client_finds_a_cut_behind_the_proxy_within_its_idle_timeout() -> Result<()> {
-    client_finds(BEHIND_PROXY).await
+async fn a_client_detects_a_cut_behind_the_proxy_within_its_idle_timeout() -> Result<()> {
+    client_detects(BEHIND_PROXY).await
 }
 
 #[tokio::test]
 #[ignore = "needs root, ip and nginx: run scripts/install"]
-async fn a_client_that_gets_nothing_but_is_heard_finds_it_within_its_idle_timeout() -> Result<()> {
-    client_finds(TO_CLIENT).await
+async fn a_client_that_can_only_send_detects_the_cut_within_its_idle_timeout() -> Result<()> {
+    client_detects(TO_CLIENT).await
 }
 
 /// The same keepalives, and a PING every so often.
@@ -136,9 +136,9 @@ async fn networks_with_ping(ping: Duration) -> Result<Networks> {
     Networks::with_nginx(&["--keepalive", KEEPALIVE, "--ping", &ping]).await
 }
 
-/// Cuts the wire, and returns whether the server says that its subscriber is gone.
-async fn server_finds(networks: &mut Networks, place: Place, patience: Duration) -> Result<bool> {
-    // It waits far longer than the server.
+/// Cuts the wire, and returns whether the server logs that its subscriber is gone.
+async fn server_detects(networks: &mut Networks, place: Place, patience: Duration) -> Result<bool> {
+    // The client waits much longer than the server.
     let _client = networks.client("1h").await?;
     place(&networks.chain, Conditions::CUT);
     let gone = networks.server.program.stderr.line_with("subscriber gone");
@@ -150,41 +150,41 @@ async fn server_finds(networks: &mut Networks, place: Place, patience: Duration)
 
 #[tokio::test]
 #[ignore = "needs root, ip and nginx: run scripts/install"]
-async fn a_server_finds_a_cut_by_its_ping() -> Result<()> {
+async fn a_server_detects_a_cut_by_its_ping() -> Result<()> {
     let mut networks = networks_with_ping(PING).await?;
-    assert!(server_finds(&mut networks, BEFORE_PROXY, 2 * PING + LATE).await?);
+    assert!(server_detects(&mut networks, BEFORE_PROXY, 2 * PING + LATE).await?);
     Ok(())
 }
 
 #[tokio::test]
 #[ignore = "needs root, ip and nginx: run scripts/install"]
-async fn a_server_that_is_heard_but_hears_nothing_finds_it_by_its_ping() -> Result<()> {
+async fn a_server_that_can_only_send_detects_the_cut_by_its_ping() -> Result<()> {
     let mut networks = networks_with_ping(PING).await?;
-    assert!(server_finds(&mut networks, TO_SERVER, 2 * PING + LATE).await?);
+    assert!(server_detects(&mut networks, TO_SERVER, 2 * PING + LATE).await?);
     Ok(())
 }
 
 #[tokio::test]
 #[ignore = "needs root, ip and nginx: run scripts/install"]
-async fn a_server_without_ping_does_not_find_a_cut() -> Result<()> {
+async fn a_server_without_ping_does_not_detect_a_cut() -> Result<()> {
     let mut networks = networks_with_ping(Duration::ZERO).await?;
-    assert!(!server_finds(&mut networks, BEFORE_PROXY, WATCH).await?);
+    assert!(!server_detects(&mut networks, BEFORE_PROXY, WATCH).await?);
     Ok(())
 }
 
-/// nginx answers the PING, and its system keeps what the client does not acknowledge.
+/// nginx answers the PING, and its kernel buffers the data that the client does not acknowledge.
 #[tokio::test]
 #[ignore = "needs root, ip and nginx: run scripts/install"]
-async fn the_ping_of_a_server_does_not_find_a_cut_behind_the_proxy() -> Result<()> {
+async fn the_ping_of_a_server_does_not_detect_a_cut_behind_the_proxy() -> Result<()> {
     let mut networks = networks_with_ping(PING).await?;
-    assert!(!server_finds(&mut networks, BEHIND_PROXY, WATCH).await?);
+    assert!(!server_detects(&mut networks, BEHIND_PROXY, WATCH).await?);
     Ok(())
 }
 
-/// `tcp-ut` bounds how long data may be on the way without being acknowledged, and keepalives are data.
+/// `tcp-ut` limits how long sent data may stay unacknowledged, and keepalives are data.
 #[tokio::test]
 #[ignore = "needs root, ip and haproxy: run scripts/install"]
-async fn keepalives_find_a_cut_behind_a_proxy_that_bounds_what_is_not_acknowledged() -> Result<()> {
+async fn keepalives_let_a_proxy_with_a_limit_on_unacknowledged_data_detect_a_cut() -> Result<()> {
     let config = |server| {
         let timeout = Duration::from_secs(3600);
         haproxy::config(
@@ -197,40 +197,44 @@ async fn keepalives_find_a_cut_behind_a_proxy_that_bounds_what_is_not_acknowledg
     };
     let args = ["--keepalive", KEEPALIVE, "--ping", "0s"];
     let mut networks = Networks::start(&args, &HAPROXY, config).await?;
-    // A keepalive, the two seconds, and a retransmission that finds them over.
+    // The time of a keepalive, the two seconds, and a retransmission at which the kernel gives up.
     let patience = Duration::from_secs(5) + LATE;
-    assert!(server_finds(&mut networks, BEHIND_PROXY, patience).await?);
+    assert!(server_detects(&mut networks, BEHIND_PROXY, patience).await?);
     Ok(())
 }
 
 #[tokio::test]
 #[ignore = "needs root, ip and nginx: run scripts/install"]
-async fn a_client_without_an_idle_timeout_does_not_find_a_cut() -> Result<()> {
+async fn a_client_without_an_idle_timeout_does_not_detect_a_cut() -> Result<()> {
     let networks = Networks::with_nginx(&["--keepalive", KEEPALIVE]).await?;
     let mut client = networks.client("0s").await?;
     BEHIND_PROXY(&networks.chain, Conditions::CUT);
-    let end = timeout(WATCH, client.stderr.line_with("back in")).await;
+    let end = timeout(WATCH, client.stderr.line_with("reconnecting in")).await;
     assert!(end.is_err(), "{end:?}");
     Ok(())
 }
 
-/// Subscribes, and returns how many keepalives came before the event, and when that came.
+/// Subscribes, and returns how many keepalives arrived before the event, and when the event arrived.
 async fn follow(addr: SocketAddr, give_up: Duration) -> Result<(u32, Instant)> {
     let items = client::subscribe(Protocol::Grpc, addr).await?;
     let mut items = items.idle_timeout(give_up);
     let mut keepalives = 0;
     loop {
-        match items.next().await.context("it is idle for too long")?? {
+        match items
+            .next()
+            .await
+            .context("the stream was idle for too long")??
+        {
             Item::Keepalive => keepalives += 1,
             Item::Event(_) => return Ok((keepalives, Instant::now())),
         }
     }
 }
 
-/// 200 ms each way and 1 % lost, on both wires. The proxy and the clients give up after as long.
+/// Both wires delay packets by 200 ms each way, and lose 1 %. The proxy and the clients have the same timeout.
 #[tokio::test]
 #[ignore = "needs root, ip and nginx: run scripts/install"]
-async fn delay_and_loss_cost_no_stream_whose_interval_is_a_third_of_the_timeout() -> Result<()> {
+async fn a_stream_with_three_keepalives_per_timeout_survives_delay_and_loss() -> Result<()> {
     const TIMEOUT: Duration = Duration::from_secs(6);
     const CONDITIONS: Conditions = Conditions {
         delay: Duration::from_millis(200),
@@ -254,7 +258,7 @@ async fn delay_and_loss_cost_no_stream_whose_interval_is_a_third_of_the_timeout(
         Ok(sent)
     };
     let all = timeout(5 * TIMEOUT + PATIENCE, try_join(subscribers, event)).await;
-    let (seen, sent) = all.context("an event is missing")??;
+    let (seen, sent) = all.context("an event did not arrive")??;
     for (keepalives, at) in seen {
         assert!(keepalives > 10, "{keepalives}");
         assert!(at - sent >= 2 * CONDITIONS.delay, "{:?}", at - sent);

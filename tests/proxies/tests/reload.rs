@@ -1,6 +1,6 @@
-//! nginx after a reload: an old worker stays for as long as its streams, unless it has a limit.
+//! nginx after a reload: an old worker stays until its streams have ended, unless it has a limit.
 
-// Workers are looked up where Linux lists them.
+// Linux lists the workers in /proc.
 #![cfg(target_os = "linux")]
 
 use std::{fs, net::SocketAddr, time::Duration};
@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use tonic::Streaming;
 use tonic_events::proto::v1::OperationEvent;
 
-/// nginx as it usually runs: a master, and workers that it starts.
+/// nginx as it usually runs, with a master that starts workers.
 struct Master(RunningProxy);
 
 impl Master {
@@ -29,7 +29,7 @@ impl Master {
         Self(NGINX.start(config).await.unwrap())
     }
 
-    /// The workers that run; none if it has ended itself.
+    /// Returns the running workers, or none if the master has ended.
     fn workers(&self) -> Vec<u32> {
         let id = self.0.program.id().unwrap_or_default();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
@@ -38,7 +38,7 @@ impl Master {
         children.map_while(Result::ok).collect()
     }
 
-    /// Reloads, and returns the old worker once there is a new one too.
+    /// Reloads, and returns the old worker when there is a new one too.
     async fn reload(&self) -> u32 {
         let old = self.workers();
         assert_eq!(old.len(), 1, "{old:?}");
@@ -63,7 +63,7 @@ impl Master {
 }
 
 impl Drop for Master {
-    /// A master that is killed leaves its workers behind.
+    /// Kills the workers too, because a killed master leaves them behind.
     fn drop(&mut self) {
         let workers = self.workers();
         _ = self.0.program.send(Signal::SIGKILL);
@@ -89,7 +89,7 @@ async fn streaming(more: &'static str) -> (Server, Master, Streaming<OperationEv
 async fn an_old_worker_stays_until_its_last_stream_has_ended() {
     let (_server, master, mut events) = streaming("").await;
     let old = master.reload().await;
-    // These take two seconds.
+    // Two seconds of keepalives.
     for _ in 0..20 {
         within(events.message())
             .await

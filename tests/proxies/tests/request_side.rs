@@ -1,7 +1,7 @@
 //! The other direction: a call whose request stream goes idle, behind nginx.
 //!
-//! `Upload` stands for a client-streaming RPC. Its server counts what it gets, and says nothing itself
-//! until the request has ended.
+//! `Upload` stands for a client-streaming RPC. Its server counts events, and sends nothing until the
+//! request has ended.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -23,7 +23,7 @@ use tonic_prost::ProstCodec;
 const TIMEOUT: Duration = Duration::from_secs(2);
 const PATH: &str = "/test.Upload/Send";
 
-/// Answers with the number of real events it was sent.
+/// Answers with the number of events that it was sent, without the keepalives.
 #[derive(Clone)]
 struct Upload;
 
@@ -102,11 +102,11 @@ where
     );
     let answer = timeout(Duration::from_secs(30), call)
         .await
-        .expect("it hangs");
+        .expect("the call hangs");
     server_task.abort();
     match answer?.into_inner().event {
         Some(Event::CreatedOperations(list)) => Ok(list.operations[0].id),
-        other => panic!("another answer: {other:?}"),
+        other => panic!("unexpected answer: {other:?}"),
     }
 }
 
@@ -118,7 +118,7 @@ fn kept(
 
 #[tokio::test]
 #[ignore = "needs nginx: run scripts/install"]
-async fn client_body_timeout_cuts_a_silent_request_and_keepalives_in_it_prevent_that() {
+async fn client_body_timeout_cuts_an_idle_request_and_keepalives_in_it_prevent_that() {
     let location = "client_body_timeout 2s; grpc_read_timeout 1h; grpc_send_timeout 1h;";
     let bare = upload(location, |events| events).await;
     assert!(bare.is_err(), "{bare:?}");
@@ -127,14 +127,14 @@ async fn client_body_timeout_cuts_a_silent_request_and_keepalives_in_it_prevent_
 
 #[tokio::test]
 #[ignore = "needs nginx: run scripts/install"]
-async fn grpc_send_timeout_does_not_count_a_silent_request() {
+async fn grpc_send_timeout_does_not_cut_an_idle_request() {
     let location = "client_body_timeout 1h; grpc_read_timeout 1h; grpc_send_timeout 2s;";
     assert_eq!(upload(location, |events| events).await.unwrap(), 2);
 }
 
 #[tokio::test]
 #[ignore = "needs nginx: run scripts/install"]
-async fn grpc_read_timeout_does_not_count_before_the_request_has_ended() {
+async fn grpc_read_timeout_does_not_start_before_the_request_has_ended() {
     let location = "client_body_timeout 1h; grpc_read_timeout 2s; grpc_send_timeout 1h;";
     assert_eq!(upload(location, |events| events).await.unwrap(), 2);
 }

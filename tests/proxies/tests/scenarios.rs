@@ -34,7 +34,7 @@ async fn check(scenario: &Scenario) -> Result<(), Failed> {
         .await
         .map_err(|error| format!("{error:#}"))?;
     let [nothing, quarter, half, ping] = &outcomes[..] else {
-        unreachable!("as many outcomes as strategies")
+        unreachable!("there is an outcome for each strategy")
     };
 
     let expected = &scenario.expected;
@@ -50,7 +50,7 @@ async fn check(scenario: &Scenario) -> Result<(), Failed> {
             "with keepalives: {outcome}"
         );
         if let Outcome::Alive { event_after } = *outcome {
-            // Much sooner than the next keepalive would have flushed it.
+            // Well before the next keepalive, so it was not that which flushed the event.
             assert!(event_after < Duration::from_millis(400), "{event_after:?}");
         }
     }

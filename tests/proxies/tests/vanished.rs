@@ -1,6 +1,6 @@
-//! A client that vanishes is noticed: its stream is dropped, and the count goes back to zero.
+//! The server detects a client that vanishes: its stream is dropped, and the count of streams is zero again.
 
-// Signals stop a proxy.
+// The tests stop a proxy with a signal.
 #![cfg(unix)]
 
 use std::time::Duration;
@@ -39,10 +39,10 @@ async fn subscriber(nginx: &RunningProxy) -> Streaming<OperationEvent> {
     events
 }
 
-/// Expects that nobody is left within `patience`.
+/// Expects that no subscriber is left within `patience`.
 async fn expect_gone(server: &mut Server, patience: Duration) {
     let gone = timeout(patience, server.program.stderr.line_with("subscriber gone")).await;
-    let gone = gone.expect("it is not noticed").unwrap();
+    let gone = gone.expect("the server did not notice").unwrap();
     assert!(gone.contains("open=0"), "{gone}");
 }
 
@@ -53,7 +53,7 @@ async fn expect_still_there(server: &mut Server, patience: Duration) {
 
 #[tokio::test]
 #[ignore = "needs nginx: run scripts/install"]
-async fn a_client_that_is_killed_is_noticed_through_nginx_without_a_ping() {
+async fn a_killed_client_is_detected_behind_nginx_without_a_ping() {
     let mut server = server("0s").await;
     let nginx = grpc_proxy(&server).await;
     let mut command = quiet(example::binary("client").await.unwrap());
@@ -68,7 +68,7 @@ async fn a_client_that_is_killed_is_noticed_through_nginx_without_a_ping() {
 
 #[tokio::test]
 #[ignore = "needs nginx: run scripts/install"]
-async fn a_proxy_that_falls_silent_does_not_answer_a_ping() {
+async fn a_proxy_that_hangs_is_detected_by_a_ping() {
     let mut server = server("500ms").await;
     let nginx = grpc_proxy(&server).await;
     let _subscriber = subscriber(&nginx).await;
@@ -78,7 +78,7 @@ async fn a_proxy_that_falls_silent_does_not_answer_a_ping() {
 
 #[tokio::test]
 #[ignore = "needs nginx: run scripts/install"]
-async fn a_ping_spares_a_connection_that_works() {
+async fn a_ping_does_not_close_a_connection_that_works() {
     let mut server = server("500ms").await;
     let nginx = grpc_proxy(&server).await;
     let _subscriber = subscriber(&nginx).await;
@@ -87,18 +87,18 @@ async fn a_ping_spares_a_connection_that_works() {
 
 #[tokio::test]
 #[ignore = "needs nginx: run scripts/install"]
-async fn writing_keepalives_alone_does_not_notice_a_proxy_that_falls_silent() {
+async fn keepalives_alone_do_not_detect_a_proxy_that_hangs() {
     let mut server = server("0s").await;
     let nginx = grpc_proxy(&server).await;
     let _subscriber = subscriber(&nginx).await;
     nginx.program.send(Signal::SIGSTOP).unwrap();
-    // Its kernel goes on to acknowledge what nobody reads.
+    // The kernel of the proxy still acknowledges the data that the proxy does not read.
     expect_still_there(&mut server, Duration::from_secs(3)).await;
 }
 
 #[tokio::test]
 #[ignore = "needs nginx: run scripts/install"]
-async fn over_http_1_there_is_no_ping_to_notice_it() {
+async fn over_http_1_there_is_no_ping_that_could_detect_it() {
     let mut server = server("500ms").await;
     let location = format!("proxy_pass http://{}; proxy_http_version 1.1;", server.addr);
     let nginx = nginx::start(Front::Http1, CONNECTIONS, &location)

@@ -1,4 +1,4 @@
-//! What many idle streams cost: `cargo run --release -p benches --bin idle-streams -- 1000000`
+//! Measures the cost of many idle streams: `cargo run --release -p benches --bin idle-streams -- 1000000`
 
 use std::{
     process::{Command, Stdio},
@@ -17,37 +17,37 @@ mod measure;
 
 use measure::{Consumer, Cost, Disconnect, Lateness, Memory, Plan};
 
-/// Opens many idle streams, each in a task of its own, on two worker threads, and prints what their
-/// keepalives cost and how late they come.
+/// Opens many idle streams, each in a task of its own, on two worker threads. Prints the cost of their
+/// keepalives and how late they are.
 #[derive(Parser)]
 struct Args {
-    /// How many streams
+    /// The number of streams
     #[arg(default_value_t = 300_000)]
     streams: usize,
-    /// After which idle time a keepalive is due
+    /// The idle time after which a keepalive is due
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     idle: Duration,
     /// Spread the opening of the streams evenly over this time
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     open_over: Duration,
-    /// For how many times `idle` to measure
+    /// How long to measure, as a multiple of `--idle`
     #[arg(long, default_value_t = 2)]
     periods: u32,
-    /// How many times to measure each contender's cost, in turn; the median counts
+    /// How often to measure the cost of each contender; the median is printed
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// What consumes each stream while its cost is measured
+    /// The code that consumes each stream while its cost is measured
     #[arg(long, value_enum, default_value_t = Consumer::AsyncFnWithLocals)]
     consumer: Consumer,
-    /// Measure only these
+    /// Measure only these contenders
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Contender::value_variants().to_vec())]
     only: Vec<Contender>,
-    /// Measure only this
+    /// Measure only these figures
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = What::value_variants().to_vec())]
     what: Vec<What>,
     #[command(flatten)]
     file: figures::File,
-    /// Measure one contender in this process, and print what is found as JSON
+    /// Measure one contender in this process, and print the figures as JSON
     #[arg(long, hide = true)]
     child: bool,
     #[arg(long, hide = true, default_value_t = 0.0)]
@@ -56,11 +56,13 @@ struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
+    /// The CPU time of a keepalive, and the memory of a stream.
     Cost,
+    /// How late the keepalives are.
     Lateness,
-    /// The memory of a stream with each consumer.
+    /// The memory of a stream with each kind of consumer.
     Memory,
-    /// What it costs to drop all streams together.
+    /// The cost of dropping all streams together.
     Disconnect,
     /// The peak rate of keepalives when all streams open within one second.
     Burst,
@@ -74,10 +76,10 @@ impl What {
         }
     }
 
-    /// How long it takes to measure.
+    /// How long the measurement takes.
     fn duration(self, args: &Args) -> Duration {
         let idle_times = match self {
-            // The first idle time of each stream goes unmeasured.
+            // The first idle time of each stream is not measured.
             Self::Cost | Self::Lateness | Self::Burst => args.periods + 1,
             Self::Memory => 1,
             Self::Disconnect => 0,
@@ -94,7 +96,7 @@ fn main() -> Result<()> {
     );
     ensure!(
         !args.idle.is_zero(),
-        "an idle time of zero turns keepalives off"
+        "--idle must not be zero, which turns keepalives off"
     );
     if args.child {
         return child(&args);
@@ -129,7 +131,7 @@ fn main() -> Result<()> {
     args.file.write(&all)
 }
 
-/// How long the measurements take that are asked for.
+/// How long all measurements take.
 fn expected(args: &Args) -> Duration {
     let contenders = args.only.len() as u32;
     let runs = |what| match what {
@@ -192,7 +194,7 @@ fn disconnects(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Resu
     let costs = rounds::<Disconnect>(args, progress, What::Disconnect, |cost| {
         cost.cpu_ns_per_stream
     })?;
-    progress.print("\nall dropped together: CPU ns a stream");
+    progress.print("\nCPU ns to drop a stream, when all are dropped together");
     for (contender, cost) in costs {
         progress.print(format!(
             "{:18} {:>12.0}",
@@ -204,7 +206,7 @@ fn disconnects(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Resu
     Ok(())
 }
 
-/// Measures all contenders in turn, and then again, and finds the median round of each.
+/// Measures all contenders in several rounds, and returns the median round of each.
 fn rounds<T: DeserializeOwned>(
     args: &Args,
     progress: &Progress,
@@ -252,18 +254,18 @@ fn latenesses(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Resul
         )
     }) {
         progress.print(
-            "(early: sooner than `idle` after the one before; a grid makes up for lateness)",
+            "(early: less than the idle time after the previous keepalive, because a grid makes up for lateness)",
         );
     }
     Ok(())
 }
 
-/// By how much `idle` is varied when all streams open together.
+/// How much the idle time varies between streams when all streams open together.
 const BURSTS: [(&str, &str); 2] = [("the same idle", "0"), ("idle varied by 25 %", "0.25")];
 
 fn bursts(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Result<()> {
     progress.print(
-        "\nall opened within one second: keepalives in the fullest 100 ms, and their lateness",
+        "\nkeepalives in the busiest 100 ms and their lateness, when all streams open within one second",
     );
     for (label, vary) in BURSTS {
         let more = ["--vary", vary];
@@ -298,7 +300,7 @@ fn measure<T: DeserializeOwned>(
         .arg(args.streams.to_string())
         .stderr(Stdio::inherit())
         .output()
-        .context("cannot start another process")?;
+        .context("cannot start the process that measures")?;
     ensure!(
         output.status.success(),
         "measuring {} failed",

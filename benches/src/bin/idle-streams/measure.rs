@@ -22,7 +22,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, sleep_until};
 
-/// Two, so that the figures of a small machine and of a large one can be compared.
+/// Two, so that the figures of small and large machines can be compared.
 const WORKERS: usize = 2;
 
 #[derive(Clone, Copy, Debug)]
@@ -31,19 +31,19 @@ pub struct Plan {
     pub idle: Duration,
     pub open_over: Duration,
     pub periods: u32,
-    /// Lengthen or shorten `idle` by up to this part of itself, evenly by stream.
+    /// By which fraction the idle times of the streams deviate from `idle` at most, evenly distributed.
     pub vary: f64,
     pub consumer: Consumer,
 }
 
-/// What holds a stream and polls it: a task's memory depends on it.
+/// The code that polls a stream. The memory of a task depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Consumer {
     /// A combinator, which holds the stream once.
     Combinator,
-    /// An `async fn` that pins the stream: its future holds the stream twice.
+    /// An `async fn` that pins the stream. Its future holds the stream twice.
     AsyncFn,
-    /// The same, with 40 bytes of locals: it reads the clock at each item, as a log does.
+    /// The same, with 40 bytes of local variables. It reads the clock at each item, as a log does.
     AsyncFnWithLocals,
     /// An `async fn` that takes a `Pin<Box<impl Stream>>`.
     Boxed,
@@ -56,30 +56,30 @@ impl Plan {
     }
 }
 
-/// What the keepalives cost.
+/// The cost of the keepalives.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Cost {
     pub due: u64,
     pub sent: u64,
     pub cpu_ns_per_keepalive: f64,
-    /// The part of one core that all the streams take together.
+    /// The share of one core that all streams take together.
     pub cores: f64,
     pub bytes_per_stream: f64,
 }
 
-/// What the streams keep in memory once each has gone idle.
+/// The memory of the streams when each has been idle.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Memory {
     pub bytes_per_stream: f64,
 }
 
-/// What it costs to drop all streams together, while their timers run.
+/// The cost of dropping all streams together while their timers run.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Disconnect {
     pub cpu_ns_per_stream: f64,
 }
 
-/// When the keepalives come, in milliseconds after they are due.
+/// How late the keepalives are, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Lateness {
     pub p50: f64,
@@ -87,7 +87,7 @@ pub struct Lateness {
     pub p999: f64,
     pub max: f64,
     pub early: u64,
-    /// Keepalives in the fullest tenth of a second.
+    /// The number of keepalives in the busiest tenth of a second.
     pub peak: u64,
 }
 
@@ -158,7 +158,7 @@ impl Measurement for MeasureDisconnect {
         S: Stream<Item = Item> + Send + 'static,
     {
         let plan = self.0;
-        // In a task of its own, since `block_on` runs on a thread that is not a worker.
+        // In a task, because `block_on` runs on a thread that is not a worker.
         let streams = tokio::spawn(async move {
             let mut streams = Vec::with_capacity(plan.streams);
             let mut schedule = pin!(schedule(plan));
@@ -166,7 +166,7 @@ impl Measurement for MeasureDisconnect {
                 while streams.len() < until {
                     let mut stream = Box::pin(idle_stream(plan.idle));
                     if let Some(Some(_)) = stream.next().now_or_never() {
-                        bail!("a stream yields an item before it has been idle");
+                        bail!("a stream yielded an item before it was idle");
                     }
                     streams.push(stream);
                 }
@@ -204,7 +204,7 @@ impl Measurement for MeasureLateness {
             time(stream, idle, start)
         })
         .await?;
-        // And one more: the first idle time of each stream goes unmeasured.
+        // One more, because the first idle time of each stream is not measured.
         sleep(plan.idle * (plan.periods + 1)).await;
 
         let mut all = Tally::new();
@@ -225,8 +225,8 @@ impl Measurement for MeasureLateness {
     }
 }
 
-/// Opens all streams, waits until each has gone idle and has allocated what that takes, and returns the
-/// bytes that each of them takes.
+/// Opens all streams, and waits until each has been idle and has allocated its timer. Returns the bytes
+/// for each stream.
 async fn let_all_go_idle<S>(
     plan: Plan,
     idle_stream: impl Fn(Duration) -> S + Send + 'static,
@@ -267,7 +267,7 @@ where
     F: Fn(S, Duration) -> T + Send + 'static,
     T: Future<Output = ()> + Send + 'static,
 {
-    // In a task of its own, since `block_on` runs on a thread that is not a worker.
+    // In a task, because `block_on` runs on a thread that is not a worker.
     let opener = tokio::spawn(async move {
         let mut opened = 0;
         let mut schedule = pin!(schedule(plan));
@@ -282,7 +282,7 @@ where
     opener.await.context("not all streams could be opened")
 }
 
-/// How many streams should be open, each millisecond of `open_over`.
+/// Yields the number of streams that should be open, at each millisecond of `open_over`.
 fn schedule(plan: Plan) -> impl Stream<Item = usize> {
     async_stream::stream! {
         let start = tokio::time::Instant::now();
@@ -300,7 +300,7 @@ struct Counter(AtomicU64);
 
 static SENT: [Counter; WORKERS] = [Counter(AtomicU64::new(0)), Counter(AtomicU64::new(0))];
 
-/// The workers' numbers, so that each counts in a place of its own.
+/// Numbers the workers, so that each has a counter of its own.
 fn worker() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static WORKER: usize = NEXT.fetch_add(1, Relaxed) % WORKERS);
@@ -341,7 +341,7 @@ fn time(
     start: Instant,
 ) -> impl Future<Output = ()> {
     let mut asked = None;
-    // The first poll of the stream is not seen from here.
+    // The first poll of the stream cannot be observed here.
     stream.for_each(move |_| {
         let now = Instant::now();
         if let Some(tally) = &mut *lock(&TALLIES.get_or_init(Default::default)[worker()]) {
@@ -368,7 +368,7 @@ impl Tally {
     fn new() -> Self {
         Self {
             early: 0,
-            late_us: Histogram::new(3).expect("three digits are in range"),
+            late_us: Histogram::new(3).expect("three significant digits are allowed"),
             slices: Vec::new(),
         }
     }
@@ -398,6 +398,6 @@ impl Tally {
 }
 
 fn resident() -> Result<usize> {
-    let memory = memory_stats::memory_stats().context("the memory in use cannot be read")?;
+    let memory = memory_stats::memory_stats().context("cannot read the memory usage")?;
     Ok(memory.physical_mem)
 }

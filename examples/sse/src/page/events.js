@@ -1,9 +1,9 @@
 import { Watchdog } from "./watchdog.js";
 
 /**
- * Follows the events, and calls `changed` with all that is known whenever that changes.
+ * Follows the events, and calls `changed` with the whole state whenever it changes.
  *
- * It returns the watchdog, which wants to know when the page becomes visible and when the computer is online.
+ * It returns the watchdog. Tell it when the page becomes visible, and when the computer is online again.
  */
 export function follow(changed) {
   const known = { state: "connecting", keepalives: 0, lost: 0 };
@@ -34,7 +34,7 @@ export function follow(changed) {
     });
     source.onerror = () => {
       lose();
-      // A browser reconnects by itself, but gives up when a proxy answers for a server that is away.
+      // A browser reconnects by itself, but gives up when a proxy answers that the server is unavailable.
       watchdog.opening();
       if (source.readyState === EventSource.CLOSED) again = setTimeout(open, 500 + 500 * Math.random());
     };

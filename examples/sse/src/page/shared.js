@@ -7,6 +7,6 @@ const watchdog = follow(known => tabs.postMessage(latest = known));
 
 addEventListener("connect", ({ ports: [tab] }) => {
   tabs.postMessage(latest);
-  // Only a tab sees that it has become visible, or that the computer is online.
+  // Only a tab notices that it has become visible, or that the computer is online again.
   tab.onmessage = ({ data }) => watchdog[data]();
 });

@@ -1,4 +1,4 @@
-//! Prints every event, finds out when the server is dead, and comes back for more.
+//! Prints every event, detects a dead server, and reconnects.
 
 use std::{
     io::{Write, stdout},
@@ -28,7 +28,7 @@ use tonic_events::{
 /// Prints every event with the time since the last one.
 #[derive(Parser)]
 struct Args {
-    /// The server or the proxy before it, such as http://127.0.0.1:50051
+    /// The server or a proxy in front of it, such as http://127.0.0.1:50051
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     connect: Endpoint,
 
@@ -52,7 +52,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         let status = follow(&args, &mut printer, &mut delays).await?;
         let delay = delays.next().unwrap_or_default();
         eprintln!(
-            "{:?}: {}; back in {:.1} s",
+            "{:?}: {}; reconnecting in {:.1} s",
             status.code(),
             status.message(),
             delay.as_secs_f32()
@@ -67,22 +67,22 @@ async fn follow(
     printer: &mut Printer,
     delays: &mut ExponentialBackoff,
 ) -> anyhow::Result<Status> {
-    // A new connection for each stream: the last one may be what is dead.
+    // Each stream gets a new connection, because the last one may be dead.
     let mut client = BackrestClient::new(args.connect.connect_lazy());
     let give_up = args.give_up.idle;
     let mut request = Request::new(());
-    // A server may send keepalives only to those who know them.
+    // A server may send keepalives only to clients that ask for them.
     let yes = MetadataValue::from_static("yes");
     request.metadata_mut().insert(KEEPALIVE, yes);
     let events = client
         .get_operation_events(request)
         .inspect_ok(|_| eprintln!("connected"))
         .map_ok(Response::into_inner)
-        // The wait for the connection is part of the stream, and counts as silence too.
+        // The wait for the connection is a part of the stream, so it counts as idle time too.
         .try_flatten_stream()
         .idle_timeout_with(give_up, move || {
-            let silence = humantime::format_duration(give_up);
-            Err(Status::deadline_exceeded(format!("silent for {silence}")))
+            let idle = humantime::format_duration(give_up);
+            Err(Status::deadline_exceeded(format!("idle for {idle}")))
         });
 
     let mut events = pin!(events);
@@ -90,7 +90,7 @@ async fn follow(
         match events.try_next().await {
             Ok(Some(event)) => {
                 printer.print(event)?;
-                // Only an event proves that the way is free: a proxy may accept and then fail.
+                // Only an event shows that the server is reachable: a proxy may accept and then fail.
                 *delays = backoff();
             }
             Ok(None) => return Ok(Status::ok("the stream has ended")),
@@ -99,8 +99,8 @@ async fn follow(
     }
 }
 
-/// Half a second, one, two, up to half a minute, and at random up to twice that: a thousand clients
-/// that lost the same server do not all come back at once.
+/// Waits for 0.5 s, 1 s, 2 s and so on, up to 30 s. Jitter adds up to as much again, so a thousand
+/// clients that have lost the same server do not all reconnect at the same time.
 fn backoff() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(500))
@@ -122,7 +122,7 @@ impl Printer {
             Some(Event::CreatedOperations(list)) => describe("created", list),
             Some(Event::UpdatedOperations(list)) => describe("updated", list),
             Some(Event::DeletedOperations(ids)) => format!("deleted {:?}", ids.values),
-            None => "an event of a kind that this client does not know".to_owned(),
+            None => "an event that this client does not know".to_owned(),
         };
         writeln!(stdout(), "{since:>+10.3} s  {text}").context("cannot print")
     }
@@ -139,7 +139,7 @@ fn endpoint(url: &str) -> anyhow::Result<Endpoint> {
     let uri: Uri = url.parse()?;
     ensure!(
         uri.scheme_str() == Some("http"),
-        "it has to begin with http://"
+        "the URL must begin with http://"
     );
     Ok(uri.into())
 }

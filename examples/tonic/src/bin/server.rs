@@ -1,4 +1,4 @@
-//! Streams each line of standard input to every subscriber, as a created operation.
+//! Streams each line of standard input to every subscriber, as the creation of an operation.
 
 use std::{
     io::{self, IsTerminal},
@@ -14,10 +14,10 @@ use tonic_events::{
     proto::v1::OperationEvent,
 };
 
-/// How many events a subscriber may fall behind before it has to start anew.
+/// How many events a subscriber may fall behind before its stream ends with an error.
 const BACKLOG: usize = 256;
 
-/// Streams each line of standard input to every subscriber, over gRPC and grpc-web.
+/// Streams each line of standard input to every subscriber, over gRPC and gRPC-Web.
 #[derive(Parser)]
 struct Args {
     #[command(flatten)]
@@ -29,11 +29,12 @@ struct Args {
     #[command(flatten)]
     immediate: cli::Immediate,
 
-    /// Send keepalives only to clients that ask for them, with the metadata x-keepalive
+    /// Send keepalives only to clients that ask for them with the metadata x-keepalive
     #[arg(long)]
     on_request: bool,
 
-    /// Drop a peer that answers nothing, not even an HTTP/2 PING, for twice as long; 0s never does
+    /// Send an HTTP/2 PING to a client that has sent nothing for this long, and close the connection if the answer
+    /// takes as long again; 0s turns this off
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
     ping: Duration,
 }
@@ -68,15 +69,15 @@ async fn run(args: Args) -> anyhow::Result<()> {
         tokio::select! {
             Some(line) = lines.recv() => {
                 let event = OperationEvent::created(ids.next().unwrap_or_default(), line);
-                // It fails when nobody listens, which is nobody's fault.
+                // It fails when there is no subscriber, which is not an error.
                 let _ = bus.send(event);
             }
             () = &mut stop_signal => break,
         }
     }
 
-    // A graceful stop alone would wait for the streams for ever. Without the bus they end, with
-    // an error that makes clients come back; one that does not even read that is cut off.
+    // A graceful shutdown waits for every stream. Dropping the bus ends them with an error on which
+    // clients reconnect. A client that does not read even that is cut off after the timeout.
     drop(bus);
     drop(stop);
     match timeout(cli::GRACE, server).await {

@@ -3,7 +3,7 @@ use std::net::TcpListener;
 use crate::process::{CLIENT, DEMO, SERVER, start};
 
 #[tokio::test]
-async fn a_port_in_use_takes_one_line() {
+async fn a_port_in_use_is_an_error_of_one_line() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = other.local_addr().unwrap().to_string();
     let line = only_line(SERVER, &["--listen", &addr], 1).await;
@@ -14,7 +14,7 @@ async fn a_port_in_use_takes_one_line() {
 }
 
 #[tokio::test]
-async fn an_argument_that_does_not_parse_takes_one_line() {
+async fn an_argument_that_does_not_parse_is_an_error_of_one_line() {
     for (program, args, what) in [
         (SERVER, ["--listen", "here"], "invalid socket address"),
         (
@@ -41,19 +41,19 @@ async fn an_argument_that_does_not_parse_takes_one_line() {
     ] {
         let line = only_line(program, &args, 2).await;
         assert!(line.contains(what), "{args:?}: {line}");
-        // The offender is named.
+        // The error names the argument.
         let named = line.contains(args[0]) || line.contains("'-1'");
         assert!(named, "{args:?}: {line}");
     }
 }
 
 #[tokio::test]
-async fn an_argument_that_is_missing_takes_one_line() {
+async fn a_missing_argument_is_an_error_of_one_line() {
     let line = only_line(CLIENT, &[], 2).await;
     assert!(line.contains("--connect <URL>"), "{line}");
 }
 
-/// Returns the one line that is on stderr, when nothing is on stdout.
+/// Expects one line on stderr and none on stdout, and returns the line.
 async fn only_line(program: &str, args: &[&str], code: i32) -> String {
     let mut process = start(program, args);
     assert_eq!(

@@ -26,11 +26,11 @@ async fn it_prints_each_event_with_the_time_since_the_last_one() {
 
     server.type_line("backup finished").await.unwrap();
     sum += printed(&mut client, r#"created 2 "backup finished""#).await;
-    // No time is told twice.
+    // No time is counted twice.
     assert!(sum <= start.elapsed(), "{sum:?}");
 }
 
-/// Expects that event, and returns the time beside it.
+/// Expects this event, and returns the time that is printed in front of it.
 async fn printed(client: &mut Program, event: &str) -> Duration {
     let line = client.stdout.line().await.unwrap();
     let (since, text) = line.trim().split_once(" s  ").expect(&line);
@@ -39,28 +39,28 @@ async fn printed(client: &mut Program, event: &str) -> Duration {
 }
 
 #[tokio::test]
-async fn it_comes_back_when_the_server_does() {
+async fn it_reconnects_when_the_server_is_back() {
     let (mut first, addr) = server(&["--immediate"]).await;
     let mut client = client(&addr, &[]);
     client.stdout.line_with("keepalive").await.unwrap();
 
     first.kill().await.unwrap();
-    client.stderr.line_with("back in").await.unwrap();
+    client.stderr.line_with("reconnecting in").await.unwrap();
     let _second = server(&["--immediate", "--listen", &addr]).await;
     client.stdout.line_with("keepalive").await.unwrap();
 }
 
 #[tokio::test]
-async fn it_gives_up_on_a_server_that_falls_silent() {
+async fn it_gives_up_on_a_server_that_is_idle_for_too_long() {
     let (_server, addr) = server(&["--keepalive", "0s"]).await;
     let start = Instant::now();
     let mut client = client(&addr, &["--give-up", "300ms"]);
     for _ in 0..2 {
-        // Under load the first try may not even get through in time.
-        let line = client.stderr.line_with("back in").await.unwrap();
-        assert!(line.contains("silent for 300ms"), "{line}");
+        // On a busy machine, the first attempt may not even connect in time.
+        let line = client.stderr.line_with("reconnecting in").await.unwrap();
+        assert!(line.contains("idle for 300ms"), "{line}");
     }
-    // Two silences, and half a second at least in between.
+    // Two idle times, and a delay of at least half a second between them.
     assert!(start.elapsed() >= Duration::from_millis(300 + 500 + 300));
 }
 
@@ -71,15 +71,15 @@ async fn it_gives_up_on_a_server_that_never_answers() {
     let mut client = client(&addr, &["--give-up", "300ms"]);
     let (mut connection, _) = within(listener.accept()).await.unwrap();
     let line = client.stderr.line().await.unwrap();
-    assert!(line.contains("silent for 300ms"), "{line}");
+    assert!(line.contains("idle for 300ms"), "{line}");
 
-    // It has let go of the connection too, not only of the stream.
+    // It has closed the connection, and not only dropped the stream.
     let mut request = Vec::new();
     within(connection.read_to_end(&mut request)).await.unwrap();
 }
 
 #[tokio::test]
-async fn keepalives_are_signs_of_life() {
+async fn it_stays_with_a_server_that_sends_keepalives() {
     let (_server, addr) = server(&["--keepalive", "200ms"]).await;
     let mut client = client(&addr, &["--give-up", "2s"]);
     for _ in 0..15 {

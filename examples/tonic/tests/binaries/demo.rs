@@ -1,7 +1,7 @@
 use crate::process::{DEMO, start};
 
 #[tokio::test]
-async fn one_stream_dies_and_the_other_gets_its_event() {
+async fn one_stream_is_cut_off_and_the_other_gets_its_event() {
     let mut demo = start(DEMO, &[]);
     let shown = demo.stdout.rest().await.unwrap().join("\n");
     assert!(demo.ended().await.unwrap().success(), "{shown}");
@@ -12,7 +12,7 @@ async fn one_stream_dies_and_the_other_gets_its_event() {
 }
 
 #[tokio::test]
-async fn it_fails_when_the_keepalive_comes_too_late() {
+async fn it_fails_when_the_keepalive_is_longer_than_the_timeout_of_the_proxy() {
     let mut demo = start(DEMO, &["--keepalive", "3s"]);
     assert_eq!(demo.ended().await.unwrap().code(), Some(1));
     assert_eq!(demo.stderr.rest().await.unwrap().len(), 1);

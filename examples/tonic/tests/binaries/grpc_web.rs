@@ -41,7 +41,7 @@ async fn a_browser_gets_events_over_http_1_on_the_same_port() {
     assert!(gone.contains("events=1 keepalives=1 open=0"), "{gone}");
 }
 
-/// Returns what comes, up to the first `end`.
+/// Reads up to the first `end`, and returns what has been read.
 async fn read_past(stream: &mut TcpStream, end: &str) -> String {
     let mut text = String::new();
     while !text.ends_with(end) {

@@ -1,4 +1,4 @@
-//! The binaries as a user runs them: real processes, real ports, real signals.
+//! Runs the binaries as a user does: with real processes, real ports and real signals.
 
 mod bad_input;
 mod client;

@@ -1,4 +1,5 @@
-//! A client that was built before the message had its keepalive, or that insists on an event in every message.
+//! A client that was built before `keep_alive` was added to the message, and one that expects an event in every
+//! message.
 
 use std::time::Duration;
 
@@ -40,18 +41,19 @@ async fn subscribe(addr: &str) -> Streaming<OlderEvent> {
     events.unwrap().into_inner()
 }
 
-/// The next event, of a client that takes one of no kind for an error.
+/// Returns the next event. A message without an event is an error, as it is to some clients.
 async fn next(events: &mut Streaming<OlderEvent>) -> Result<OlderKind, Status> {
-    let message = within(events.message()).await?.expect("it has ended");
+    let message = within(events.message()).await?;
+    let message = message.expect("the stream has ended");
     let kind = message.event;
-    kind.ok_or_else(|| Status::invalid_argument("an event of no kind"))
+    kind.ok_or_else(|| Status::invalid_argument("no event"))
 }
 
 #[tokio::test]
-async fn an_older_client_takes_a_keepalive_for_an_event_of_no_kind() {
+async fn an_older_client_takes_a_keepalive_for_a_message_without_an_event() {
     let (_server, addr) = server(&["--keepalive", "200ms"]).await;
     let status = next(&mut subscribe(&addr).await).await.unwrap_err();
-    assert_eq!(status.message(), "an event of no kind");
+    assert_eq!(status.message(), "no event");
 }
 
 #[tokio::test]
@@ -60,8 +62,8 @@ async fn on_request_an_older_client_gets_its_events_and_no_keepalive() {
     let (mut server, addr) = server(&args).await;
     let mut events = subscribe(&addr).await;
     // Five times the idle time.
-    let silence = timeout(Duration::from_secs(1), events.message()).await;
-    assert!(silence.is_err(), "{silence:?}");
+    let idle = timeout(Duration::from_secs(1), events.message()).await;
+    assert!(idle.is_err(), "{idle:?}");
     server.type_line("backup finished").await.unwrap();
     let event = next(&mut events).await.unwrap();
     assert!(matches!(event, OlderKind::Created(_)), "{event:?}");

@@ -11,7 +11,7 @@ pub fn start(program: &str, args: &[&str]) -> Program {
     Program::start(&mut command).unwrap()
 }
 
-/// Starts the server on a free port, and returns its address too.
+/// Starts the server on a free port, and returns it with its address.
 pub async fn server(args: &[&str]) -> (Program, String) {
     let mut command = piped(SERVER);
     command.args(args).env("RUST_BACKTRACE", "1");

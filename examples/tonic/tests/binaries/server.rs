@@ -32,7 +32,7 @@ async fn a_line_of_stdin_reaches_every_subscriber() {
 }
 
 #[tokio::test]
-async fn silence_is_filled_with_keepalives_and_never_early() {
+async fn an_idle_stream_gets_keepalives_and_never_early() {
     let start = Instant::now();
     let (_server, addr) = server(&["--keepalive", "200ms"]).await;
     let mut subscriber = Subscriber::new(&addr).await;
@@ -46,31 +46,31 @@ async fn silence_is_filled_with_keepalives_and_never_early() {
 async fn zero_turns_keepalives_off() {
     let (mut server, addr) = server(&["--keepalive", "0s"]).await;
     let mut subscriber = Subscriber::new(&addr).await;
-    let silence = timeout(Duration::from_secs(1), subscriber.next()).await;
-    assert!(silence.is_err(), "{silence:?}");
+    let idle = timeout(Duration::from_secs(1), subscriber.next()).await;
+    assert!(idle.is_err(), "{idle:?}");
 
-    // It was silent, not dead.
+    // The stream was idle, but it still works.
     server.type_line("backup finished").await.unwrap();
     let event = Seen::Created("backup finished".into());
     assert_eq!(subscriber.next().await.unwrap(), event);
 }
 
 #[tokio::test]
-async fn immediate_sends_the_first_keepalive_at_once() {
+async fn with_immediate_the_first_keepalive_comes_immediately() {
     let (_server, addr) = server(&["--keepalive", "1h", "--immediate"]).await;
     let mut subscriber = Subscriber::new(&addr).await;
     assert_eq!(subscriber.next().await.unwrap(), Seen::Keepalive);
 }
 
 #[tokio::test]
-async fn proxies_are_told_not_to_hold_anything_back() {
+async fn proxies_are_told_not_to_buffer() {
     let (_server, addr) = server(&[]).await;
     let subscriber = Subscriber::new(&addr).await;
     assert_eq!(subscriber.headers.get("x-accel-buffering").unwrap(), "no");
 }
 
 #[tokio::test]
-async fn the_log_says_who_comes_and_goes_with_counts() {
+async fn the_log_counts_events_keepalives_and_open_streams() {
     let (mut server, addr) = server(&["--keepalive", "1h", "--immediate"]).await;
     let mut first = Subscriber::new(&addr).await;
     let opened = server.stderr.line().await.unwrap();
@@ -96,7 +96,7 @@ async fn the_log_says_who_comes_and_goes_with_counts() {
 }
 
 #[tokio::test]
-async fn the_log_says_so_when_a_client_is_killed() {
+async fn the_log_says_when_a_killed_client_is_gone() {
     let (mut server, addr) = server(&[]).await;
     let mut client = start(CLIENT, &["--connect", &format!("http://{addr}")]);
     server.stderr.line_with("subscriber opened").await.unwrap();

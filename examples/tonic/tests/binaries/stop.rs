@@ -32,11 +32,11 @@ async fn ends_all(signal: Signal) {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_does_not_hold_up_the_end() {
+async fn a_client_that_does_not_read_does_not_delay_the_end() {
     let (mut server, addr) = server(&[]).await;
     let _stuck = Subscriber::new(&addr).await;
     let mut other = Subscriber::new(&addr).await;
-    // More than HTTP/2 lets the server send ahead.
+    // More than the flow control of HTTP/2 lets the server send.
     server.type_line(&"long ".repeat(600_000)).await.unwrap();
     other.next().await.unwrap();
 

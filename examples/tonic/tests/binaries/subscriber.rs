@@ -4,7 +4,7 @@ use tonic_events::proto::v1::{
     OperationEvent, backrest_client::BackrestClient, operation_event::Event,
 };
 
-/// A gRPC client of its own connection.
+/// A gRPC client with a connection of its own.
 pub struct Subscriber {
     pub headers: MetadataMap,
     events: Streaming<OperationEvent>,
@@ -35,7 +35,7 @@ impl Subscriber {
             .await?
             .expect("the stream has ended")
             .event;
-        Ok(match event.expect("an event of no kind") {
+        Ok(match event.expect("a message without an event") {
             Event::KeepAlive(_) => Seen::Keepalive,
             Event::CreatedOperations(list) => {
                 let [operation] = &list.operations[..] else {
@@ -43,7 +43,7 @@ impl Subscriber {
                 };
                 Seen::Created(operation.display_message.clone())
             }
-            other => panic!("the server makes no such event: {other:?}"),
+            other => panic!("the server never sends this event: {other:?}"),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Lets silent responses be compressed, and writes into docs/proxies.md when their keepalives arrive:
+//! Compresses idle responses, and writes into docs/proxies.md when their keepalives arrive:
 //! `cargo run -p proxies --bin compression`
 
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use proxies::{
     scenario::PAGE,
 };
 
-/// Lets silent responses be compressed, and writes into docs/proxies.md when their keepalives arrive.
+/// Compresses idle responses, and writes into docs/proxies.md when their keepalives arrive.
 #[derive(Parser)]
 struct Args {}
 
@@ -27,7 +27,7 @@ async fn write_table() -> Result<()> {
     for compressor in &COMPRESSORS {
         for content in Content::ALL {
             let what = || format!("{}, {content}", compressor.description);
-            // One after the other, so that none delays another.
+            // One after the other, so that they do not delay each other.
             let with = run(compressor, content, false).await.with_context(what)?;
             let without = run(compressor, content, true).await.with_context(what)?;
             table += &format!(

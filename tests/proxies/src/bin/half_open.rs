@@ -1,4 +1,4 @@
-//! Runs a silent bidirectional call behind every proxy, and writes the table into docs/proxies.md:
+//! Runs an idle bidirectional call behind every proxy, and writes the table into docs/proxies.md:
 //! `cargo run -p proxies --bin half_open`
 
 use std::process::ExitCode;
@@ -13,11 +13,11 @@ use proxies::{
     scenario::{PAGE, TIMEOUT},
 };
 
-/// Runs a bidirectional call that goes idle through every proxy, with keepalives from either side, and
-/// writes what becomes of it into docs/proxies.md.
+/// Runs a bidirectional call that goes idle through every proxy, with keepalives from neither, either or
+/// both sides. Writes the outcomes into docs/proxies.md.
 #[derive(Parser)]
 struct Args {
-    /// How many calls to run at a time
+    /// The number of calls to run at the same time
     #[arg(long, default_value_t = 8)]
     at_once: usize,
 }

@@ -1,4 +1,4 @@
-//! Runs every strategy in every scenario, and writes the table into docs/proxies.md:
+//! Runs every strategy in every scenario, and writes the table of outcomes into docs/proxies.md:
 //! `cargo run -p proxies --bin matrix`
 
 use std::{process::ExitCode, time::Duration};
@@ -12,14 +12,14 @@ use proxies::{
     scenario::{self, PAGE, PROXIES, Scenario},
 };
 
-/// How many streams race against the timeout.
+/// How many streams run with keepalives that are due at the same time as the timeout.
 const RACES: usize = 10;
 
-/// Runs an idle stream through every proxy, with and without keepalives, and writes what becomes of it
-/// into docs/proxies.md.
+/// Runs an idle stream through every proxy, with and without keepalives, and writes the outcomes into
+/// docs/proxies.md.
 #[derive(Parser)]
 struct Args {
-    /// How many streams to run at a time
+    /// The number of streams to run at the same time
     #[arg(long, default_value_t = 12)]
     at_once: usize,
 }
@@ -44,7 +44,7 @@ async fn write_table(args: Args) -> Result<()> {
         let strategies = strategies.iter();
         strategies.map(move |&strategy| (scenario, strategy))
     });
-    // Most streams live.
+    // Most streams stay open for their whole lifetime.
     let share = |scenario: &Scenario| scenario.lifetime() / args.at_once as u32;
     let all: Duration = scenarios.iter().map(|scenario| share(scenario)).sum();
     let progress = Progress::new(all * strategies.len() as u32);

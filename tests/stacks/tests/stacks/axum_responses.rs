@@ -41,7 +41,7 @@ async fn the_events_of_axum_are_kept_alive() {
 }
 
 #[tokio::test]
-async fn without_the_layer_the_events_of_axum_are_idle() {
+async fn without_the_layer_the_events_of_axum_stay_idle() {
     for version in VERSIONS {
         let (feed, fed) = feed();
         let server = serve(events(fed)).await;
@@ -75,7 +75,7 @@ async fn a_body_of_lines_is_kept_alive() {
 }
 
 #[tokio::test]
-async fn without_the_option_a_body_of_lines_is_idle() {
+async fn without_the_option_a_body_of_lines_stays_idle() {
     for version in VERSIONS {
         let (_feed, route) = fed("application/x-ndjson");
         let server = serve(Router::new().route("/", route).layer(layer())).await;
@@ -87,7 +87,7 @@ async fn without_the_option_a_body_of_lines_is_idle() {
 }
 
 #[tokio::test]
-async fn a_complete_response_is_what_it_was() {
+async fn a_complete_response_is_not_changed() {
     let events = async || ([("content-type", "text/event-stream")], "data: 1\n\n");
     let app = Router::new().route("/", get(events));
     for version in VERSIONS {
@@ -116,7 +116,7 @@ async fn a_complete_response_is_what_it_was() {
 }
 
 #[tokio::test]
-async fn a_stream_lives_behind_a_proxy_that_cuts_idle_ones() {
+async fn a_stream_stays_open_behind_a_proxy_that_cuts_idle_streams() {
     let limit = Duration::from_secs(1);
     let (_feed, fed) = feed();
     let server = serve(events(fed)).await;
@@ -126,14 +126,14 @@ async fn a_stream_lives_behind_a_proxy_that_cuts_idle_ones() {
     let (feed, fed) = self::feed();
     let server = serve(events(fed).layer(layer())).await;
     let mut reader = Reader::get(VERSIONS[0], proxy(server, limit).await).await;
-    // These take two seconds.
+    // Forty keepalives take two seconds.
     reader.until(COMMENT, 40).await;
     feed.send("1");
     reader.until("data: 1\n\n", 1).await;
 }
 
 #[tokio::test]
-async fn a_keepalive_at_once_sends_the_head_of_the_response() {
+async fn an_immediate_keepalive_sends_the_head_of_the_response() {
     for version in VERSIONS {
         let events = async || Sse::new(stream::pending::<Result<Event, Infallible>>());
         let forever = stream_keepalive_http::KeepaliveLayer::new(Duration::MAX).immediate();

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::support::{Reader, VERSIONS, client, fed, serve};
 
-/// Sixteen kibibytes, so that buffers fill soon.
+/// A comment of 16 KiB, so that buffers fill soon.
 fn keepalive() -> String {
     format!(":{}\n\n", "x".repeat(16 * 1024 - 3))
 }
@@ -38,18 +38,18 @@ async fn count_keepalives() -> (SocketAddr, Arc<AtomicUsize>) {
         .route("/", route)
         .layer(KeepaliveLayer::new(Duration::from_millis(1)).sse(keepalive()))
         .layer(map_response(count_frames));
-    // The stream stays open until the server goes.
+    // The stream stays open until the server ends.
     std::mem::forget(feed);
     (serve(app).await, count)
 }
 
-/// Waits until the connection takes no more, and says how many it took.
+/// Waits until the connection takes no more keepalives, and returns how many it has taken.
 async fn stalled(count: &AtomicUsize) -> usize {
     let mut last = 0;
     loop {
         sleep(Duration::from_millis(500)).await;
         let now = count.load(Ordering::Relaxed);
-        // The first ones are on their way.
+        // Skip the start, when none has been sent yet.
         if now == last && now > 0 {
             return now;
         }
@@ -58,19 +58,19 @@ async fn stalled(count: &AtomicUsize) -> usize {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_gets_no_queue_of_keepalives() {
+async fn keepalives_do_not_queue_up_for_a_client_that_does_not_read() {
     for version in VERSIONS {
         let (server, count) = count_keepalives().await;
         let request = client(version).get(format!("http://{server}"));
         let response = request.send().await.unwrap();
         let taken = stalled(&count).await;
-        // What a client of HTTP/2 grants, and what the kernel buffers for one of HTTP/1.1.
+        // The limits are the flow control of HTTP/2, and the kernel's buffers for HTTP/1.1.
         assert!(taken < 1000, "{version:?}: {taken}");
-        // Many idle times later it is still so much.
+        // Many idle times later, there are still no more.
         sleep(Duration::from_secs(1)).await;
         assert_eq!(count.load(Ordering::Relaxed), taken, "{version:?}");
 
-        // A client that reads gets more.
+        // When the client reads, it gets more.
         let mut reader = Reader::new(response);
         while count.load(Ordering::Relaxed) < taken + 1000 {
             assert!(reader.read().await.unwrap());

@@ -4,7 +4,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::support::{COMMENT, Reader, VERSIONS, Version, client, fed, layer, serve};
 
-/// Asks for gzip, and undoes it while the body arrives.
+/// Asks for gzip, and decompresses the body while it arrives.
 async fn get(version: Version, app: Router) -> Reader {
     let server = serve(app).await;
     let client = Client::builder().no_proxy().gzip(true);
@@ -16,7 +16,7 @@ async fn get(version: Version, app: Router) -> Reader {
     Reader::new(request.send().await.unwrap())
 }
 
-/// Asks for gzip, and leaves it.
+/// Asks for gzip, and does not decompress the body.
 async fn get_encoded(version: Version, app: Router) -> Response {
     let server = serve(app).await;
     let request = client(version)

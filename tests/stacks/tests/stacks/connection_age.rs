@@ -1,5 +1,5 @@
-//! What tonic's own limit on the age of a connection does to a call that is kept alive: it cuts the call, or lets it
-//! live on. It never ends the call with a last word.
+//! How tonic's own limit on the age of a connection affects a call that is kept alive. It cuts the call off or lets it
+//! continue, but never ends it cleanly.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
 
 const AGE: Duration = IDLE.saturating_mul(4);
 const GRACE: Duration = IDLE.saturating_mul(10);
-/// Far more messages than fit into the age and the grace.
+/// Many more messages than are sent during the age and the grace period.
 const MANY: usize = 60;
 
 async fn serve(server: Server) -> (SocketAddr, HealthReporter) {
@@ -34,7 +34,7 @@ async fn serve(server: Server) -> (SocketAddr, HealthReporter) {
     (address, reporter)
 }
 
-/// Reads a call until it ends, or has outlived the limit by far.
+/// Reads a call until it ends, or until it is far beyond the limit.
 async fn follow(server: Server) -> Result<usize, Status> {
     let (server, _reporter) = serve(server).await;
     let mut client = connect(server).await;
@@ -42,22 +42,22 @@ async fn follow(server: Server) -> Result<usize, Status> {
     let mut statuses = call.unwrap().into_inner();
     for _ in 0..MANY {
         let status = timeout(Duration::from_secs(60), statuses.message());
-        let status = status.await.expect("nothing comes")?;
-        assert!(status.is_some(), "it has ended cleanly");
+        let status = status.await.expect("no message came in time")?;
+        assert!(status.is_some(), "the call has ended cleanly");
     }
     Ok(MANY)
 }
 
 #[tokio::test]
-async fn the_age_of_a_connection_does_not_end_a_call_with_a_last_word() {
-    // tonic 0.14.5 cuts the connection, since its task panics. One that works lets the call live on.
+async fn the_age_of_a_connection_does_not_end_a_call_cleanly() {
+    // tonic 0.14.5 cuts the connection, because its task panics. A fixed version would let the call continue.
     if let Err(status) = follow(Server::builder().max_connection_age(AGE)).await {
         assert_eq!(status.code(), Code::Unknown, "{status}");
     }
 }
 
 #[tokio::test]
-async fn the_grace_after_it_cuts_the_call() {
+async fn the_grace_period_after_the_age_cuts_the_call_off() {
     let server = Server::builder()
         .max_connection_age(AGE)
         .max_connection_age_grace(GRACE);

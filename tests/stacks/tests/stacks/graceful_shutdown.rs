@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::support::{COMMENT, IDLE, Reader, VERSIONS, layer};
 
-/// Serves an idle stream, which ends at the shutdown if asked for.
+/// Serves an idle stream, which ends at the shutdown if that is asked for.
 async fn serve(streams_end: bool) -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
     let (stop, stopped) = oneshot::channel();
     let (tell, told) = watch::channel(());
@@ -62,7 +62,7 @@ async fn a_stream_that_ends_at_the_shutdown_lets_the_server_stop() {
 }
 
 #[tokio::test]
-async fn a_stream_that_goes_on_keeps_the_server_from_stopping() {
+async fn a_stream_that_does_not_end_keeps_the_server_from_stopping() {
     for version in VERSIONS {
         let (address, stop, server) = serve(false).await;
         let mut reader = Reader::get(version, address).await;
@@ -71,7 +71,7 @@ async fn a_stream_that_goes_on_keeps_the_server_from_stopping() {
         reader.until(COMMENT, 20).await;
         assert!(!server.is_finished(), "{version:?}");
         drop(reader);
-        // The client is gone, which the next keepalive finds out.
+        // The client is gone. The next keepalive detects that.
         timeout(1000 * IDLE, server).await.unwrap().unwrap();
     }
 }

@@ -20,7 +20,7 @@ fn filling() -> KeepaliveLayer {
     layer().grpc(|path| path == WATCH)
 }
 
-/// A server of which both layers are told where they belong.
+/// A server with both layers, in either order.
 async fn health(wrap: impl FnOnce(Router) -> Router) -> (SocketAddr, HealthReporter) {
     let (reporter, health) = health_reporter();
     let app = Router::new().route_service(WATCH, health);
@@ -28,7 +28,7 @@ async fn health(wrap: impl FnOnce(Router) -> Router) -> (SocketAddr, HealthRepor
 }
 
 async fn watch(version: Version, server: SocketAddr, text: bool) -> Reader {
-    // The length of the request is zero.
+    // The message of the request has length zero.
     let (content_type, body) = if text {
         ("application/grpc-web-text", "AAAAAAA=".into())
     } else {
@@ -45,12 +45,12 @@ async fn watch(version: Version, server: SocketAddr, text: bool) -> Reader {
     Reader::new(response)
 }
 
-/// The bytes of all messages so far.
+/// Returns the bytes of all messages so far.
 fn messages(reader: &Reader, text: bool) -> Vec<u8> {
     if !text {
         return reader.received.clone();
     }
-    // The text is padded wherever the server sent a piece.
+    // In base64, each piece that the server has sent may end with padding.
     let whole = reader.received.chunks_exact(4);
     whole
         .flat_map(|quantum| BASE64_STANDARD.decode(quantum).unwrap())
@@ -65,13 +65,13 @@ async fn until(reader: &mut Reader, text: bool, end: &[u8]) -> Vec<u8> {
         }
         assert!(
             reader.read().await.unwrap(),
-            "the end came after {messages:?}"
+            "the response ended after {messages:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn inside_the_layer_of_grpc_web_calls_are_kept_alive() {
+async fn calls_are_kept_alive_inside_the_layer_of_grpc_web() {
     for version in VERSIONS {
         for text in [false, true] {
             let (server, reporter) =
@@ -94,7 +94,7 @@ async fn inside_the_layer_of_grpc_web_calls_are_kept_alive() {
 }
 
 #[tokio::test]
-async fn outside_the_layer_of_grpc_web_calls_are_left_alone() {
+async fn calls_are_left_alone_outside_the_layer_of_grpc_web() {
     for version in VERSIONS {
         for text in [false, true] {
             let (server, reporter) =

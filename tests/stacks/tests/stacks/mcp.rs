@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{layer, proxy, serve};
 
-/// A stream that is idle for longer is cut by the proxy.
+/// The proxy cuts a stream that is idle for longer.
 const LIMIT: Duration = Duration::from_secs(1);
 const LONGER: Duration = Duration::from_secs(3);
 
@@ -48,7 +48,7 @@ impl ServerHandler for Slow {
     }
 }
 
-/// A server without keepalives of its own, and how many streams for events have been opened.
+/// A server without keepalives of its own, and a count of the event streams that clients have opened.
 fn slow(stateful: bool) -> (Router, Arc<AtomicUsize>) {
     let config = StreamableHttpServerConfig::default()
         .with_stateful_mode(stateful)
@@ -91,7 +91,7 @@ async fn a_slow_tool_answers_through_a_proxy() {
 async fn without_the_layer_the_answer_of_a_slow_tool_never_comes() {
     let client = connect(slow(false).0).await;
     let call = client.call_tool(CallToolRequestParams::new("slow"));
-    // rmcp 2.2 does not notice that the stream was cut.
+    // rmcp 2.2 does not notice that the stream was cut off.
     assert!(timeout(3 * LONGER, call).await.is_err());
 }
 

@@ -9,7 +9,7 @@ use stream_keepalive_http::framing;
 
 use crate::support::{COMMENT, IDLE, Reader, VERSIONS, Version, client, fed, layer, serve};
 
-/// A server that hands on what an upstream sends.
+/// A server that passes on what an upstream sends.
 fn relay(upstream: SocketAddr, version: Version) -> Router {
     let handler = async move || {
         let upstream = client(version)
@@ -87,7 +87,7 @@ async fn a_filler_does_the_same_without_the_layer() {
 }
 
 #[tokio::test]
-async fn a_keepalive_that_does_not_look_breaks_the_event() {
+async fn a_plain_keepalive_inside_an_event_breaks_the_event() {
     let (feed, route) = fed("text/event-stream");
     let upstream = serve(Router::new().route("/", route)).await;
     let blind = || Ok(Bytes::from(COMMENT));
@@ -103,7 +103,7 @@ async fn a_keepalive_that_does_not_look_breaks_the_event() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_begins_late_with_a_byte_order_mark_loses_nothing() {
+async fn no_event_is_lost_if_an_upstream_begins_late_with_a_byte_order_mark() {
     for version in VERSIONS {
         let (feed, route) = fed("text/event-stream");
         let upstream = serve(Router::new().route("/", route)).await;
@@ -114,7 +114,7 @@ async fn an_upstream_that_begins_late_with_a_byte_order_mark_loses_nothing() {
         feed.send("\u{feff}data: 1\n\n");
         reader.until("data: 1\n\n", 1).await;
         assert_eq!(events(&reader.received).await, ["1"], "{version:?}");
-        // What the client would have made of it.
+        // Without the removal of the mark, the client would have lost the event.
         assert!(
             events(format!("{COMMENT}\u{feff}data: 1\n\n").as_bytes())
                 .await
@@ -124,7 +124,7 @@ async fn an_upstream_that_begins_late_with_a_byte_order_mark_loses_nothing() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_breaks_off_breaks_off_the_response() {
+async fn the_response_breaks_off_when_the_upstream_does() {
     for version in VERSIONS {
         let (feed, route) = fed("text/event-stream");
         let upstream = serve(Router::new().route("/", route)).await;
@@ -134,7 +134,7 @@ async fn an_upstream_that_breaks_off_breaks_off_the_response() {
         reader.until("data: 1\n\n", 1).await;
         feed.fail();
         while let Ok(more) = reader.read().await {
-            assert!(more, "the end came, and no error");
+            assert!(more, "the response ended without an error");
         }
         assert_eq!(
             reader.text().replace(COMMENT, ""),

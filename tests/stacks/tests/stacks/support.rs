@@ -26,7 +26,7 @@ use tokio::{
 
 pub const IDLE: Duration = Duration::from_millis(50);
 pub const COMMENT: &str = ":\n\n";
-/// Long enough for a machine that is busy with other things.
+/// Leaves room for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn layer() -> KeepaliveLayer {
@@ -55,7 +55,7 @@ pub async fn serve(app: Router) -> SocketAddr {
     serve_until(app, pending()).await
 }
 
-/// Serves until the signal comes.
+/// Serves until `signal` is ready.
 pub async fn serve_until(
     app: Router,
     signal: impl Future<Output = ()> + Send + 'static,
@@ -71,7 +71,7 @@ pub async fn serve_until(
     address
 }
 
-/// The test's end of a response body.
+/// Sends data to a response body from a test.
 pub struct Feed(mpsc::UnboundedSender<io::Result<Bytes>>);
 
 impl Feed {
@@ -86,13 +86,17 @@ impl Feed {
     }
 }
 
-/// The body that a test feeds, for one response.
+/// The body of one response, which a test feeds.
 #[derive(Clone)]
 pub struct Fed(Arc<Mutex<Option<mpsc::UnboundedReceiver<io::Result<Bytes>>>>>);
 
 impl Fed {
     pub fn stream(&self) -> mpsc::UnboundedReceiver<io::Result<Bytes>> {
-        self.0.lock().unwrap().take().expect("there is one request")
+        self.0
+            .lock()
+            .unwrap()
+            .take()
+            .expect("there is only one request")
     }
 }
 
@@ -135,22 +139,22 @@ impl Reader {
         std::str::from_utf8(&self.received).unwrap()
     }
 
-    /// Reads more; false at the end.
+    /// Reads more. Returns `false` at the end.
     pub async fn read(&mut self) -> reqwest::Result<bool> {
         let chunk = timeout(PATIENCE, self.response.chunk())
             .await
-            .expect("nothing comes")?;
+            .expect("nothing came in time")?;
         self.received
             .extend_from_slice(chunk.as_deref().unwrap_or_default());
         Ok(chunk.is_some())
     }
 
-    /// Reads until the text contains this so many times.
+    /// Reads until the text contains `part` at least `times` times.
     pub async fn until(&mut self, part: &str, times: usize) {
         while self.text().matches(part).count() < times {
             assert!(
                 self.read().await.unwrap(),
-                "the end came after {:?}",
+                "the response ended after {:?}",
                 self.text()
             );
         }
@@ -160,7 +164,7 @@ impl Reader {
         while self.read().await.unwrap() {}
     }
 
-    /// Says whether nothing comes in ten idle times.
+    /// Returns whether nothing comes for ten idle times.
     pub async fn is_idle(&mut self) -> bool {
         timeout(10 * IDLE, self.response.chunk()).await.is_err()
     }

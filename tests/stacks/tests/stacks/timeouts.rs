@@ -14,7 +14,7 @@ async fn a_body_timeout_outside_sees_the_keepalives() {
         let app = Router::new().route("/", route).layer(layer());
         let server = serve(app.layer(ResponseBodyTimeoutLayer::new(LIMIT))).await;
         let mut reader = Reader::get(version, server).await;
-        // These take two seconds.
+        // Forty keepalives take two seconds.
         reader.until(COMMENT, 40).await;
         feed.send("data: 1\n\n");
         reader.until("data: 1\n\n", 1).await;

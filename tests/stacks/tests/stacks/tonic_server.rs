@@ -151,7 +151,7 @@ async fn a_call_that_is_not_accepted_gets_no_keepalives() {
 }
 
 #[tokio::test]
-async fn a_unary_call_of_the_same_service_is_what_it_was() {
+async fn a_unary_call_of_the_same_service_is_not_changed() {
     let (server, _reporter) = serve(Some(filling().immediate())).await;
     let mut client = connect(server).await;
     let response = client
@@ -168,7 +168,7 @@ async fn a_unary_call_of_the_same_service_is_what_it_was() {
 }
 
 #[tokio::test]
-async fn a_call_that_fails_before_its_first_message_is_what_it_was() {
+async fn a_call_that_fails_before_its_first_message_is_not_changed() {
     let (server, _reporter) = serve(Some(filling().immediate())).await;
     let mut client = connect(server).await;
     let unknown = HealthCheckRequest {

@@ -1,5 +1,5 @@
-//! Two subscribers to the same quiet events, each behind a proxy that cuts off what is silent. Only
-//! one of them gets keepalives.
+//! Two subscribers to the same events, each behind a proxy that closes an idle connection. Only one of
+//! them gets keepalives.
 
 mod proxy;
 mod timeline;
@@ -24,16 +24,16 @@ use crate::{
     timeline::{Lane, Note, Timeline},
 };
 
-/// What the proxies put up with.
-const SILENCE: Duration = Duration::from_secs(2);
+/// How long a connection may be idle before a proxy closes it.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// When the one real event happens.
 const EVENT_AT: Duration = Duration::from_millis(7250);
 
 const END_AT: Duration = Duration::from_secs(8);
 
-/// Shows two subscribers, each behind a proxy that cuts a connection after two idle seconds. The second one
-/// gets keepalives.
+/// Shows two subscribers, each behind a proxy that closes a connection after two idle seconds. The second
+/// subscriber gets keepalives.
 #[derive(Parser)]
 #[command(mut_arg("keepalive", |keepalive| keepalive.default_value("1s")))]
 struct Args {
@@ -75,7 +75,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
                 }
             }
             () = sleep_until(start + EVENT_AT), if event.is_some() => {
-                // It fails when nobody is left to get it; the verdict tells.
+                // It fails when no subscriber is left. The verdict reports that.
                 let _ = bus.send(event.take().unwrap_or_default());
             }
             () = sleep_until(start + END_AT) => break,
@@ -85,7 +85,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A client, the proxy before it and the server behind that.
+/// A client, its proxy, and the server behind the proxy.
 struct Subscriber {
     events: Streaming<OperationEvent>,
     proxy: JoinHandle<End>,
@@ -99,7 +99,7 @@ impl Subscriber {
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let proxy = tokio::spawn(proxy::forward(listener, server, SILENCE));
+        let proxy = tokio::spawn(proxy::forward(listener, server, IDLE));
 
         let mut client = BackrestClient::connect(url).await?;
         let events = client.get_operation_events(()).await?.into_inner();
@@ -107,7 +107,7 @@ impl Subscriber {
     }
 
     async fn watch(mut self, lane: Lane, notes: mpsc::UnboundedSender<(Lane, Note)>) {
-        // Nobody listens any more once the demo is over.
+        // Nobody receives the notes when the demo has ended.
         let tell = |note| drop(notes.send((lane, note)));
         tell(Note::Subscribed);
         while let Ok(Some(OperationEvent { event: Some(event) })) = self.events.message().await {

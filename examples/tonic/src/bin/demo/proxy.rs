@@ -1,4 +1,4 @@
-//! A proxy as it stands in front of many a stream. It knows bytes and a clock, and nothing of gRPC.
+//! A proxy with an idle timeout. It forwards bytes, and does not know gRPC.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -11,25 +11,21 @@ use tokio::{
 /// How a connection ended.
 #[derive(Clone, Copy)]
 pub enum End {
-    /// The server was silent for too long.
+    /// The proxy closed it because the server was idle for too long.
     Cut,
-    /// One side had enough.
+    /// The client or the server closed it.
     Closed,
 }
 
-/// Forwards one connection. Only bytes from the server count as a sign of life.
-pub async fn forward(listener: TcpListener, server: SocketAddr, silence: Duration) -> End {
-    match try_forward(listener, server, silence).await {
+/// Forwards one connection, and closes it when the server has sent nothing for `idle`.
+pub async fn forward(listener: TcpListener, server: SocketAddr, idle: Duration) -> End {
+    match try_forward(listener, server, idle).await {
         Ok(end) => end,
         Err(_) => End::Closed,
     }
 }
 
-async fn try_forward(
-    listener: TcpListener,
-    server: SocketAddr,
-    silence: Duration,
-) -> io::Result<End> {
+async fn try_forward(listener: TcpListener, server: SocketAddr, idle: Duration) -> io::Result<End> {
     let (mut client, _) = listener.accept().await?;
     let mut server = TcpStream::connect(server).await?;
     client.set_nodelay(true)?;
@@ -39,7 +35,7 @@ async fn try_forward(
 
     let responses = async {
         let mut buffer = [0; 4096];
-        while let Ok(count) = timeout(silence, from_server.read(&mut buffer)).await {
+        while let Ok(count) = timeout(idle, from_server.read(&mut buffer)).await {
             match count? {
                 0 => return Ok(End::Closed),
                 count => to_client.write_all(&buffer[..count]).await?,

@@ -1,4 +1,4 @@
-//! What happens to the two subscribers: a row for each thing, and the verdict.
+//! What happens to the two subscribers, one row for each event, and the verdict.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Timeline {
         row("time", "plain", &format!("keepalive {keepalive}"))
     }
 
-    /// Takes note of something, and returns the row that shows it.
+    /// Records a note, and returns its row.
     pub fn note(&mut self, at: Duration, lane: Lane, note: Note) -> String {
         let (facts, other) = match lane {
             Lane::Plain => (&mut self.plain, &self.kept),
@@ -83,20 +83,20 @@ impl Timeline {
         self.plain.ended.is_some() && self.kept.ended.is_some()
     }
 
-    /// What was shown; an error if it is not what had to happen.
+    /// Sums up what the demo has shown. It is an error if that is not what should have happened.
     pub fn verdict(&self) -> anyhow::Result<String> {
         let died = match self.plain.ended {
             Some((at, End::Cut)) => at.as_secs_f32(),
             Some((at, End::Closed)) => {
                 bail!(
-                    "it was not the proxy that ended the plain stream, at {:.1} s",
+                    "the plain stream ended at {:.1} s, but the proxy did not cut it off",
                     at.as_secs_f32()
                 )
             }
             None => bail!("the plain stream was not cut off"),
         };
-        // The proxy counts from the last byte, so never less than two seconds. The rest is room for
-        // a busy machine.
+        // The proxy counts from the last byte, so it never takes less than two seconds. The upper
+        // bound leaves room for a busy machine.
         ensure!(
             (2.0..4.0).contains(&died),
             "the plain stream was cut off at {died:.1} s, not at 2 s"
@@ -109,15 +109,15 @@ impl Timeline {
             );
         }
         let Some(event_at) = self.kept.event_at.map(|at| at.as_secs_f32()) else {
-            bail!("the stream with keepalives lived, but missed its event");
+            bail!("the stream with keepalives stayed open, but missed its event");
         };
         ensure!(
             event_at >= 7.0,
             "the event came at {event_at:.1} s, before 7 s had passed"
         );
         Ok(format!(
-            "The plain stream died at {died:.1} s and missed the event. \
-             Keepalives carried the other one past the proxy."
+            "The plain stream was cut off at {died:.1} s and missed the event. \
+             The stream with keepalives stayed open and got it."
         ))
     }
 }
@@ -153,26 +153,26 @@ mod tests {
     }
 
     #[test]
-    fn it_works_when_the_plain_one_is_cut_off_and_the_other_gets_its_event() {
+    fn it_succeeds_when_the_plain_stream_is_cut_off_and_the_other_gets_its_event() {
         let cut = ended(2.0, Lane::Plain, End::Cut);
         assert!(verdict([cut, event(7.3, Lane::Kept)]).is_ok());
     }
 
     #[test]
-    fn it_fails_when_the_plain_one_lives() {
+    fn it_fails_when_the_plain_stream_stays_open() {
         let error = verdict([event(7.3, Lane::Plain), event(7.3, Lane::Kept)]).unwrap_err();
         assert_eq!(error, "the plain stream was not cut off");
     }
 
     #[test]
-    fn it_fails_when_it_was_not_the_proxy() {
+    fn it_fails_when_the_proxy_did_not_cut_the_plain_stream_off() {
         let closed = ended(2.0, Lane::Plain, End::Closed);
         let error = verdict([closed, event(7.3, Lane::Kept)]).unwrap_err();
-        assert!(error.contains("not the proxy"), "{error}");
+        assert!(error.contains("the proxy did not"), "{error}");
     }
 
     #[test]
-    fn it_fails_when_the_plain_one_is_cut_off_at_another_time() {
+    fn it_fails_when_the_plain_stream_is_cut_off_too_early_or_too_late() {
         for at in [1.9, 4.0] {
             let cut = ended(at, Lane::Plain, End::Cut);
             let error = verdict([cut, event(7.3, Lane::Kept)]).unwrap_err();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn it_fails_when_the_other_one_ends_even_after_its_event() {
+    fn it_fails_when_the_other_stream_ends_even_after_its_event() {
         let cut = ended(2.0, Lane::Plain, End::Cut);
         let late = ended(7.5, Lane::Kept, End::Cut);
         let error = verdict([cut, event(7.3, Lane::Kept), late]).unwrap_err();
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn it_fails_without_the_event_or_with_one_too_early() {
+    fn it_fails_when_the_event_is_missing_or_early() {
         let cut = || ended(2.0, Lane::Plain, End::Cut);
         let error = verdict([cut()]).unwrap_err();
         assert!(error.contains("missed its event"), "{error}");

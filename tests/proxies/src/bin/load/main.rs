@@ -1,5 +1,5 @@
-//! Many idle subscribers of one server, behind nginx: shows that none of them is dropped, and what they
-//! cost the server.
+//! Connects many idle subscribers to one server behind nginx. Shows that none of them is dropped, and what
+//! they cost the server.
 
 mod subscriber;
 mod usage;
@@ -22,27 +22,28 @@ use crate::{
     usage::Usage,
 };
 
-/// After which idle time nginx cuts a stream.
+/// The idle time after which nginx cuts a stream.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Fewer than nginx lets a client open on one connection, which is 128.
+/// Below nginx's limit for one connection, which is 128.
 const STREAMS_PER_CONNECTION: usize = 100;
 
-/// Files that a process has open besides its streams.
+/// The number of files that a process has open besides its streams.
 const OTHER_FILES: usize = 64;
 
-/// Keeps many idle subscribers behind nginx, which cuts a stream after 10 idle seconds.
+/// Connects many idle subscribers through nginx, which cuts a stream after 10 idle seconds. Fails if one is
+/// dropped.
 #[derive(Parser)]
 #[command(mut_arg("keepalive", |keepalive| keepalive.default_value("4s")))]
 struct Args {
-    /// How many subscribers
+    /// The number of subscribers
     #[arg(value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     subscribers: u32,
 
     #[command(flatten)]
     keepalive: cli::Keepalive,
 
-    /// Be idle for this long, and then send one event to all
+    /// Stay idle for this long, and then send one event to all subscribers
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     idle: Duration,
 }
@@ -55,8 +56,7 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> anyhow::Result<()> {
     let count = args.subscribers as usize;
     let connections = count.div_ceil(STREAMS_PER_CONNECTION);
-    // nginx has the most of all three: it is connected to clients, and once for each stream to the
-    // server.
+    // nginx opens the most files: one for each connection of a client, and one for each stream to the server.
     let files = count + connections + OTHER_FILES;
     allow_open_files(files)?;
 
@@ -64,10 +64,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let idle = humantime::format_duration(args.idle);
     println!(
         "{count} subscribers behind nginx, which cuts a stream after {} idle seconds; \
-         a keepalive every {keepalive}; one event after {idle}",
+         a keepalive after {keepalive} of idle time; one event after {idle}",
         TIMEOUT.as_secs()
     );
-    // What takes long is the wait.
+    // Most of the time is spent waiting.
     let progress = Progress::new(args.idle);
     progress.begin("subscribing");
     let mut server = example::server(&["--keepalive", &keepalive]).await?;
@@ -101,7 +101,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let sent = Instant::now();
     let mut reports = Vec::with_capacity(count);
     for watcher in watchers {
-        // Nobody waits longer than a proxy would; who has nothing by then has missed it.
+        // A subscriber that has no event after the proxy's timeout has missed it.
         match timeout_at(sent + TIMEOUT, watcher).await {
             Ok(report) => reports.push(report?),
             Err(_) => reports.push(Report::missed()),
@@ -121,20 +121,20 @@ async fn run(args: Args) -> anyhow::Result<()> {
     println!("longest gap     {:.2} s", longest.as_secs_f32());
     match reports.iter().filter_map(Report::event_at).max() {
         Some(last) => println!(
-            "event           reached {}, the last after {} ms",
+            "event           reached {} subscribers, the last after {} ms",
             count - dropped - missed,
             (last - sent).as_millis()
         ),
-        None => println!("event           reached nobody"),
+        None => println!("event           reached no subscriber"),
     }
     let cpu = after.cpu - subscribed.cpu;
     println!(
-        "server's CPU    {:.1} % of a core; {:.1} µs a subscriber and second",
+        "server's CPU    {:.1} % of a core; {:.1} µs per subscriber and second",
         100.0 * cpu.as_secs_f64() / args.idle.as_secs_f64(),
         1e6 * cpu.as_secs_f64() / args.idle.as_secs_f64() / count as f64
     );
     println!(
-        "server's memory {:.1} MiB; {:.1} KiB a subscriber",
+        "server's memory {:.1} MiB; {:.1} KiB per subscriber",
         after.memory as f64 / 1024.0 / 1024.0,
         after.memory.saturating_sub(before.memory) as f64 / 1024.0 / count as f64
     );
@@ -144,14 +144,17 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .map(|report| &report.end)
         .find(|end| matches!(end, End::Dropped(_)))
     {
-        anyhow::bail!("{dropped} of {count} were dropped: {reason}");
+        anyhow::bail!("{dropped} of {count} subscribers were dropped: {reason}");
     }
-    ensure!(missed == 0, "{missed} of {count} missed the event");
+    ensure!(
+        missed == 0,
+        "{missed} of {count} subscribers missed the event"
+    );
     ensure!(
         longest <= TIMEOUT,
-        "a subscriber heard nothing for longer than nginx puts up with"
+        "a subscriber was idle for longer than the timeout of nginx"
     );
-    // One may be under way at the end.
+    // The last one may still be on its way.
     let due = args
         .idle
         .as_millis()
@@ -159,12 +162,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let due = due.unwrap_or_default().saturating_sub(1);
     ensure!(
         u128::from(fewest) >= due,
-        "{due} keepalives were due, and a subscriber got {fewest}"
+        "{due} keepalives were due, but a subscriber got only {fewest}"
     );
     Ok(())
 }
 
-/// Opens that many streams on a connection of their own.
+/// Opens this many streams on one new connection.
 async fn subscribe(
     url: &str,
     count: usize,
@@ -183,7 +186,7 @@ async fn subscribe(
     Ok(watchers)
 }
 
-/// Lets this process, and those that it starts, open that many files.
+/// Allows this process, and the processes that it starts, to open this many files.
 #[cfg(unix)]
 fn allow_open_files(needed: usize) -> anyhow::Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -192,8 +195,8 @@ fn allow_open_files(needed: usize) -> anyhow::Result<()> {
     let needed = needed as u64;
     ensure!(
         needed <= hard,
-        "one process has to open {needed} files, and may open {hard}: \
-         raise the hard limit (ulimit -Hn, as root) or take fewer subscribers"
+        "one process must open {needed} files, but may open only {hard}: \
+         raise the hard limit (ulimit -Hn, as root) or use fewer subscribers"
     );
     if needed > soft {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;

@@ -4,17 +4,17 @@ use tokio::time::Instant;
 use tonic::Streaming;
 use tonic_events::proto::v1::{OperationEvent, operation_event::Event};
 
-/// How a stream ended, for its subscriber.
+/// How the stream of a subscriber ended.
 pub enum End {
-    /// With the one event, as it should.
+    /// The event arrived.
     Event(Instant),
-    /// Without it, for that reason.
+    /// The stream ended before the event, for this reason.
     Dropped(String),
-    /// It has not.
+    /// The stream did not end, but the event did not arrive in time.
     Missed,
 }
 
-/// What a subscriber saw.
+/// What a subscriber received.
 pub struct Report {
     pub keepalives: u32,
     pub longest_gap: Duration,
@@ -38,7 +38,7 @@ impl Report {
     }
 }
 
-/// Counts keepalives, until the one event or the end.
+/// Counts keepalives until the event or the end.
 pub async fn watch(mut events: Streaming<OperationEvent>) -> Report {
     let mut report = Report::missed();
     let mut last = Instant::now();

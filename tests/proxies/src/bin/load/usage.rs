@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-/// What a process has used so far, as Linux tells it.
+/// The resources that a process has used so far, as Linux reports them.
 pub struct Usage {
     pub cpu: Duration,
-    /// Bytes that are resident.
+    /// The resident memory in bytes.
     pub memory: u64,
 }
 
@@ -14,14 +14,14 @@ impl Usage {
 
         let path = format!("/proc/{process}/stat");
         let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        Self::parse(&stat).with_context(|| format!("cannot make sense of {path}"))
+        Self::parse(&stat).with_context(|| format!("cannot parse {path}"))
     }
 
     fn parse(stat: &str) -> Option<Self> {
         use nix::unistd::{SysconfVar, sysconf};
 
-        // The name in front may contain anything, so what counts is behind its last bracket. The
-        // first field there is the third of proc(5).
+        // The name of the program may contain any character, so parse what follows its closing bracket. The
+        // first field there is the third field of proc(5).
         let (_, fields) = stat.rsplit_once(')')?;
         let fields: Vec<_> = fields.split_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
@@ -37,6 +37,6 @@ impl Usage {
 #[cfg(not(target_os = "linux"))]
 impl Usage {
     pub fn of(_: u32) -> anyhow::Result<Self> {
-        anyhow::bail!("what the server uses can only be read on Linux")
+        anyhow::bail!("the usage of the server can only be read on Linux")
     }
 }
