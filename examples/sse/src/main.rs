@@ -15,7 +15,7 @@ use clap::Parser;
 use cli::{Line, Log};
 use futures::StreamExt;
 use serde::Deserialize;
-use stream_keepalive::KeepaliveExt;
+use stream_keepalive::{Fill, KeepaliveExt};
 use tokio_util::sync::CancellationToken;
 
 /// Sends each line of standard input as a server-sent event to every open page.
@@ -79,27 +79,54 @@ struct Resume {
     last: Option<String>,
 }
 
+/// What a page gets. The id of either says where the page resumes.
+enum Message {
+    Line(Line),
+    Keepalive { id: String },
+}
+
+/// Makes keepalives that say where the page resumes: after the last line that this stream has passed on, or where it
+/// began. A page that is cut off before its first line would otherwise not know, and miss what comes until it is back.
+struct ResumePoint(String);
+
+impl Fill<Message> for ResumePoint {
+    fn observe(&mut self, message: &Message) {
+        if let Message::Line(line) = message {
+            self.0.clone_from(&line.id);
+        }
+    }
+
+    fn fill(&mut self) -> Message {
+        let id = self.0.clone();
+        Message::Keepalive { id }
+    }
+}
+
 async fn events(
     State(app): State<App>,
     Query(resume): Query<Resume>,
     headers: HeaderMap,
 ) -> impl IntoResponse {
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let lines = app.log.lines_after(header.or(resume.last.as_deref()));
-    let events = lines.map(|Line { id, text }| Ok(Event::default().id(id).data(text)));
-
-    // A named event, because a page cannot see a comment. A browser drops an event without data. This data tells the
-    // page how long the server may be idle.
+    let start = app.log.resume_point(header.or(resume.last.as_deref()));
+    let lines = app.log.lines_after(Some(&start)).map(Message::Line);
     let idle = app.args.keepalive.idle;
-    let keepalive = Event::default().event("keepalive");
-    let keepalive = keepalive.data(idle.as_millis().to_string());
-    let events = events.keepalive(idle, Ok::<_, Infallible>(keepalive));
-
-    let events = if app.args.immediate.immediate {
-        events.immediate()
+    let messages = lines.keepalive_with(idle, ResumePoint(start));
+    let messages = if app.args.immediate.immediate {
+        messages.immediate()
     } else {
-        events
+        messages
     };
+
+    let interval = idle.as_millis().to_string();
+    let events = messages.map(move |message| {
+        Ok::<_, Infallible>(match message {
+            Message::Line(Line { id, text }) => Event::default().id(id).data(text),
+            // A named event, because a page cannot see a comment. A browser drops an event without data. This data tells
+            // the page how long the server may be idle.
+            Message::Keepalive { id } => Event::default().event("keepalive").id(id).data(&interval),
+        })
+    });
     // The server stops when every response has ended. A stream that is kept alive does not end by itself.
     let events = events.take_until(app.stop.cancelled_owned());
     // By default, nginx buffers a response. This header turns that off.

@@ -74,6 +74,22 @@ async fn without_keepalives_the_page_loses_its_connection() {
 
 #[tokio::test]
 #[ignore = "needs chromium and nginx: run scripts/install"]
+async fn a_page_that_is_cut_off_before_its_first_event_misses_nothing() {
+    // One keepalive comes immediately. nginx cuts the page off before the next one.
+    let mut server = server::start(&["--keepalive", "1h", "--immediate"]).await;
+    let proxy = proxy(&server).await;
+    let browser = open(&proxy, LIGHT).await;
+    browser.wait_for("keepalives", "1").await.unwrap();
+    browser.wait_for("state", "reconnecting").await.unwrap();
+    // Chromium waits for three seconds.
+    let line = "while the page was away";
+    server.program.type_line(line).await.unwrap();
+    browser.wait_for("last", line).await.unwrap();
+    browser.close().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and nginx: run scripts/install"]
 async fn the_page_reconnects_after_a_restart_of_the_server_and_misses_nothing() {
     let args = ["--keepalive", "500ms", "--immediate"];
     let mut server = server::start(&args).await;

@@ -50,10 +50,43 @@ impl Events {
         .await
     }
 
+    /// Returns the fields of the next event.
+    async fn event(&mut self) -> Vec<String> {
+        let mut fields = Vec::new();
+        loop {
+            let line = self.line("").await;
+            let names = ["event: ", "data: ", "id: "];
+            if names.iter().any(|name| line.starts_with(name)) {
+                fields.push(line);
+            } else if line.is_empty() && !fields.is_empty() {
+                return fields;
+            }
+        }
+    }
+
+    /// Returns the next event that is not a keepalive.
+    async fn message(&mut self) -> Vec<String> {
+        within(async {
+            loop {
+                let event = self.event().await;
+                if !event.iter().any(|field| field == "event: keepalive") {
+                    return event;
+                }
+            }
+        })
+        .await
+    }
+
     /// Returns the next line with data.
     async fn data(&mut self) -> String {
         self.line("data: ").await
     }
+}
+
+/// The header with which a browser reconnects that has got this event.
+fn last_event_id(event: &[String]) -> String {
+    let id = event.iter().find_map(|field| field.strip_prefix("id: "));
+    id.map_or(String::new(), |id| format!("last-event-id: {id}\r\n"))
 }
 
 #[tokio::test]
@@ -82,7 +115,7 @@ async fn a_line_of_standard_input_is_an_event_with_an_id() {
     server.program.type_line("backup finished").await.unwrap();
     // `--immediate` sends no keepalive if keepalives are off, so the first event is the line.
     let id = events.line("id: ").await;
-    assert!(id.ends_with("-0"), "{id}");
+    assert!(id.ends_with("-1"), "{id}");
     assert_eq!(events.data().await, "data: backup finished");
 }
 
@@ -108,6 +141,35 @@ async fn a_client_that_reconnects_gets_what_it_missed_and_nothing_twice() {
     assert_eq!(events.data().await, "data: two");
     server.program.type_line("three").await.unwrap();
     assert_eq!(events.data().await, "data: three");
+}
+
+#[tokio::test]
+async fn a_client_that_is_cut_off_before_its_first_event_gets_what_it_missed() {
+    let mut server = server::start(&["--keepalive", "1h", "--immediate"]).await;
+    let mut events = Events::get(&server, "").await;
+    let header = last_event_id(&events.event().await);
+    drop(events);
+
+    server.program.type_line("one").await.unwrap();
+    server.program.type_line("two").await.unwrap();
+    let mut events = Events::get(&server, &header).await;
+    events.line("HTTP/1.1 200").await;
+    server.program.type_line("three").await.unwrap();
+    for line in ["one", "two", "three"] {
+        let data = format!("data: {line}");
+        assert!(events.message().await.contains(&data), "{line} is lost");
+    }
+}
+
+#[tokio::test]
+async fn a_keepalive_after_an_event_carries_the_id_of_that_event() {
+    let mut server = server::start(&["--keepalive", "100ms"]).await;
+    let mut events = Events::get(&server, "").await;
+    let first = last_event_id(&events.event().await);
+    server.program.type_line("one").await.unwrap();
+    let one = last_event_id(&events.message().await);
+    assert_ne!(one, first);
+    assert_eq!(last_event_id(&events.event().await), one);
 }
 
 #[tokio::test]

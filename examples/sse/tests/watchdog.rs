@@ -51,6 +51,9 @@ impl Page {
     }
 }
 
+/// Tells the page that the computer has a network again.
+const ONLINE: &str = r#"dispatchEvent(new Event("online"))"#;
+
 #[tokio::test]
 #[ignore = "needs chromium: run scripts/install"]
 async fn the_page_leaves_a_connection_that_freezes_and_misses_nothing() {
@@ -62,6 +65,22 @@ async fn the_page_leaves_a_connection_that_freezes_and_misses_nothing() {
         page.server.program.type_line("in between").await.unwrap();
         page.browser.wait_for("last", "in between").await.unwrap();
         page.expect_it_has_reconnected().await;
+        page.browser.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromium: run scripts/install"]
+async fn the_page_misses_nothing_if_it_leaves_a_connection_before_its_first_event() {
+    for path in ["", "?shared"] {
+        let mut page = Page::open("1h", path).await;
+        page.browser.wait_for("keepalives", "1").await.unwrap();
+        page.forwarder.freeze();
+        let line = "while nothing came through";
+        page.server.program.type_line(line).await.unwrap();
+        sleep(Duration::from_secs(2)).await;
+        page.browser.run(ONLINE).await.unwrap();
+        page.browser.wait_for("last", line).await.unwrap();
         page.browser.close().await.unwrap();
     }
 }
@@ -149,8 +168,7 @@ async fn a_page_opens_a_new_connection_when_the_computer_is_online_again() {
         let mut page = Page::open("1h", path).await;
         page.forwarder.freeze();
         sleep(Duration::from_secs(2)).await;
-        let online = r#"dispatchEvent(new Event("online"))"#;
-        page.browser.run(online).await.unwrap();
+        page.browser.run(ONLINE).await.unwrap();
         page.expect_it_has_reconnected().await;
         page.browser.close().await.unwrap();
     }

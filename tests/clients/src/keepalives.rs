@@ -17,11 +17,13 @@ pub const COMMENTS: [&str; 4] = [
 ];
 
 /// Events.
-pub const EVENTS: [&str; 5] = [
+pub const EVENTS: [&str; 6] = [
     "event: keepalive\ndata: still here\n\n",
     "event: keepalive\ndata: {}\n\n",
     "event: keepalive\ndata:\n\n",
     "event: keepalive\n\n",
+    // A resume point, which a browser sends when it reconnects.
+    "id: 7\n\n",
     // What Anthropic's API sends.
     "event: ping\ndata: {\"type\": \"ping\"}\n\n",
 ];

@@ -18,7 +18,7 @@ use axum::{
     routing::get,
 };
 use flate2::write::GzDecoder;
-use futures::stream;
+use futures::{FutureExt, stream};
 use programs::PATIENCE;
 use stream_keepalive::KeepaliveExt;
 use tokio::{
@@ -29,8 +29,10 @@ use tokio::{
 use tower_http::compression::CompressionLayer;
 
 use crate::{
+    next::{self, NEXT},
     nginx::{self, CONNECTIONS, Front, NGINX},
-    proxy::{Proxy, RunningProxy},
+    proxy::Proxy,
+    scenario::Start,
 };
 
 const IDLE: Duration = Duration::from_millis(250);
@@ -84,13 +86,15 @@ pub struct Compressor {
     pub description: &'static str,
     pub proxy: Option<&'static Proxy>,
     layer: Option<fn() -> CompressionLayer>,
-    /// The configuration of nginx, if nginx is used.
-    nginx: Option<&'static str>,
+    /// Starts the proxy in front of a server.
+    start: Option<fn(SocketAddr) -> Start>,
     /// The server sends `x-accel-buffering: no`.
     asks_for_no_buffer: bool,
     /// The content that is compressed.
     pub compresses: &'static [Content],
-    /// Keepalives arrive only with the end of the response.
+    /// Content that says `no-transform` is not compressed.
+    pub obeys_no_transform: bool,
+    /// Compressed keepalives arrive only with the end of the response.
     pub holds_back: bool,
 }
 
@@ -101,9 +105,10 @@ const NOTHING: Compressor = Compressor {
     description: "nothing",
     proxy: None,
     layer: None,
-    nginx: None,
+    start: None,
     asks_for_no_buffer: false,
     compresses: &[],
+    obeys_no_transform: false,
     holds_back: false,
 };
 
@@ -113,7 +118,7 @@ const NGINX_GZIP: Compressor = Compressor {
     ..NOTHING
 };
 
-pub static COMPRESSORS: [Compressor; 5] = [
+pub static COMPRESSORS: [Compressor; 6] = [
     NOTHING,
     Compressor {
         name: "the_layer",
@@ -125,22 +130,32 @@ pub static COMPRESSORS: [Compressor; 5] = [
     Compressor {
         name: "nginx_with_its_buffer_on",
         description: "nginx `gzip`, buffering on",
-        nginx: Some("proxy_buffering on;"),
+        start: Some(|server| start_nginx(server, "proxy_buffering on;")),
         holds_back: true,
         ..NGINX_GZIP
     },
     Compressor {
         name: "nginx_with_its_buffer_off",
         description: "nginx `gzip`, `proxy_buffering off`",
-        nginx: Some("proxy_buffering off;"),
+        start: Some(|server| start_nginx(server, "proxy_buffering off;")),
         ..NGINX_GZIP
     },
     Compressor {
         name: "nginx_asked_for_no_buffer",
         description: "nginx `gzip`, `x-accel-buffering: no`",
-        nginx: Some("proxy_buffering on;"),
+        start: Some(|server| start_nginx(server, "proxy_buffering on;")),
         asks_for_no_buffer: true,
         ..NGINX_GZIP
+    },
+    Compressor {
+        name: "next",
+        description: "Next.js `rewrites`, `compress: true`",
+        proxy: Some(&NEXT),
+        start: Some(|server| NEXT.with(next::rewrite(server, PATIENCE, true))),
+        compresses: &[Content::Events],
+        obeys_no_transform: true,
+        holds_back: true,
+        ..NOTHING
     },
 ];
 
@@ -194,8 +209,8 @@ pub async fn run(
 ) -> Result<Arrivals> {
     let sent = Sent::default();
     let (server, _tasks) = serve(compressor, content, no_transform, sent.clone()).await?;
-    let proxy = match compressor.nginx {
-        Some(more) => Some(start_nginx(server, more).await?),
+    let proxy = match compressor.start {
+        Some(start) => start(server).await?,
         None => None,
     };
     let addr = proxy.as_ref().map_or(server, |proxy| proxy.addr);
@@ -293,9 +308,13 @@ async fn serve(
     Ok((addr, tasks))
 }
 
-async fn start_nginx(server: SocketAddr, more: &str) -> Result<RunningProxy> {
+fn start_nginx(server: SocketAddr, more: &str) -> Start {
     let location = format!("proxy_pass http://{server}; proxy_http_version 1.1; {GZIP} {more}");
-    nginx::start(Front::Http1, CONNECTIONS, &location).await
+    async move {
+        let proxy = nginx::start(Front::Http1, CONNECTIONS, &location).await?;
+        Ok(Some(proxy))
+    }
+    .boxed()
 }
 
 /// The text of a response that has arrived so far.

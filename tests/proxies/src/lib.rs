@@ -15,6 +15,7 @@ pub mod haproxy;
 pub mod lighttpd;
 #[cfg(target_os = "linux")]
 pub mod network;
+pub mod next;
 pub mod nghttpx;
 pub mod nginx;
 pub mod node;

