@@ -11,7 +11,7 @@ use axum::{
 use cli::Line;
 use futures::{SinkExt, Stream, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use stream_keepalive::KeepaliveExt;
+use stream_keepalive::{Fill, KeepaliveExt};
 use tokio_tungstenite::tungstenite;
 
 /// What the server sends.
@@ -20,8 +20,9 @@ use tokio_tungstenite::tungstenite;
 pub enum Event {
     /// A line, and the id with which a client resumes after it.
     Line { id: String, text: String },
-    /// Nothing has happened. The server sends the next message within this many milliseconds.
-    Keepalive(u64),
+    /// Nothing has happened. The server sends the next message within `idle` milliseconds. A client that has got no line
+    /// since then resumes after `id`.
+    Keepalive { id: String, idle: u64 },
 }
 
 impl From<Line> for Event {
@@ -30,16 +31,46 @@ impl From<Line> for Event {
     }
 }
 
-/// Sends the events until the feed ends or the client is gone.
-pub async fn serve<S>(socket: WebSocket, feed: S, idle: Duration) -> anyhow::Result<()>
+/// Makes keepalives that carry the id of the last line that this stream has passed on. Without it, a client that is cut off
+/// before its first line could not resume.
+struct ResumePoint {
+    id: String,
+    idle: u64,
+}
+
+impl Fill<Event> for ResumePoint {
+    fn observe(&mut self, event: &Event) {
+        if let Event::Line { id, .. } = event {
+            self.id.clone_from(id);
+        }
+    }
+
+    fn fill(&mut self) -> Event {
+        Event::Keepalive {
+            id: self.id.clone(),
+            idle: self.idle,
+        }
+    }
+}
+
+/// Sends the events until the feed ends or the client is gone. The feed begins after the line `start`.
+pub async fn serve<S>(
+    socket: WebSocket,
+    feed: S,
+    start: String,
+    idle: Duration,
+) -> anyhow::Result<()>
 where
     S: Stream<Item = Event>,
 {
     let (mut sink, source) = socket.split();
 
     // A script in a browser cannot see a ping, so the keepalive of the feed is an ordinary message.
-    let keepalive = Event::Keepalive(idle.as_millis().try_into()?);
-    let mut feed = pin!(feed.keepalive(idle, keepalive).immediate());
+    let keepalive = ResumePoint {
+        id: start,
+        idle: idle.as_millis().try_into()?,
+    };
+    let mut feed = pin!(feed.keepalive_with(idle, keepalive).immediate());
 
     // The pings have an idle clock of their own, so they go out even when the feed is busy.
     let mut pings = pin!(stream::pending().keepalive(idle, Message::Ping(Bytes::new())));
@@ -87,7 +118,7 @@ where
                 .and_then(|text| serde_json::from_str(text).ok());
             ready(Ok(match event {
                 Some(Event::Line { id, text }) => Some(Line { id, text }),
-                Some(Event::Keepalive(_)) | None => None,
+                Some(Event::Keepalive { .. }) | None => None,
             }))
         })
 }

@@ -62,9 +62,10 @@ async fn events(
     Query(resume): Query<Resume>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let feed = log.lines_after(resume.last.as_deref()).map(Into::into);
+    let start = log.resume_point(resume.last.as_deref());
+    let feed = log.lines_after(Some(&start)).map(Into::into);
     upgrade.on_upgrade(async move |socket| {
-        let ended = websocket_events::serve(socket, feed, args.keepalive.idle).await;
+        let ended = websocket_events::serve(socket, feed, start, args.keepalive.idle).await;
         match ended {
             Ok(()) => eprintln!("connection closed"),
             Err(error) => eprintln!("connection closed: {error}"),

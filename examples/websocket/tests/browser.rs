@@ -38,6 +38,17 @@ async fn the_page_and_the_server_give_up_a_connection_that_freezes() {
 
 #[tokio::test]
 #[ignore = "needs chromium: run scripts/install"]
+async fn a_page_that_is_cut_off_before_its_first_line_misses_nothing() {
+    let (mut server, forwarder, browser) = start("3s").await;
+    browser.wait_for("keepalives", "1").await.unwrap();
+    forwarder.freeze();
+    server.program.type_line("in between").await.unwrap();
+    browser.wait_for("last", "in between").await.unwrap();
+    browser.close().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs chromium: run scripts/install"]
 async fn the_page_and_the_server_keep_a_quiet_connection_that_is_alive() {
     let (_server, _forwarder, browser) = start("2s").await;
     // Four times the limit of both ends.

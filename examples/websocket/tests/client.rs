@@ -59,7 +59,7 @@ async fn server(feed: impl Stream<Item = Event> + Send + 'static) -> (SocketAddr
     let handler = move |upgrade: WebSocketUpgrade| {
         let (feed, sender) = connection.lock().unwrap().take().unwrap();
         let response = upgrade.on_upgrade(async move |socket| {
-            _ = sender.send(serve(socket, feed, IDLE).await);
+            _ = sender.send(serve(socket, feed, "0".to_owned(), IDLE).await);
         });
         std::future::ready(response)
     };
@@ -77,7 +77,7 @@ async fn connect(
 }
 
 #[tokio::test]
-async fn a_keepalive_is_a_message_that_carries_the_interval() {
+async fn a_keepalive_is_a_message_that_carries_the_interval_and_where_to_resume() {
     let (addr, _ended) = server(quiet()).await;
     let socket = connect(addr).await;
     let mut texts = pin!(socket.filter_map(async |message| {
@@ -87,8 +87,18 @@ async fn a_keepalive_is_a_message_that_carries_the_interval() {
     // Immediately, and then whenever the feed is idle.
     for _ in 0..3 {
         let text = within(texts.next()).await.unwrap();
-        assert_eq!(text.as_str(), r#"{"keepalive":500}"#);
+        assert_eq!(text.as_str(), r#"{"keepalive":{"id":"0","idle":500}}"#);
     }
+    let after_the_line = within(async {
+        loop {
+            let text = texts.next().await.unwrap();
+            if text.contains("line 1") {
+                return texts.next().await.unwrap();
+            }
+        }
+    });
+    let text = after_the_line.await;
+    assert_eq!(text.as_str(), r#"{"keepalive":{"id":"1","idle":500}}"#);
 }
 
 #[tokio::test]
