@@ -45,7 +45,7 @@ pin_project! {
     /// no more keepalives, and never polls the inner stream again. It is a [`FusedStream`] even if the
     /// inner stream is not.
     ///
-    /// **[`Duration::ZERO`] turns the adapter off.** A duration of 73 years or more never expires, and
+    /// **[`Duration::ZERO`] turns the adapter off.** A duration of 74 years or more never expires, and
     /// [`idle`](Self::idle) returns it as [`Duration::MAX`]. No duration causes a panic.
     ///
     /// # Caveats
