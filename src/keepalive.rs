@@ -60,9 +60,9 @@ pin_project! {
     ///
     /// # Panics
     ///
-    /// With [`TokioTimer`], polling an idle stream panics outside a Tokio runtime with the time driver
-    /// enabled. It also panics after the runtime in which the stream first became idle has been shut down.
-    /// In both cases, items and the end are still passed on.
+    /// With [`TokioTimer`], a poll panics if the stream becomes idle for the first time outside a Tokio
+    /// runtime with the time driver enabled. Polling an idle stream also panics after the runtime in which it
+    /// first became idle has been shut down. In both cases, items and the end are still passed on.
     ///
     /// If the inner stream panics, the panic propagates. The idle clock keeps running, and the adapter
     /// can be polled again.
