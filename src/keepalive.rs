@@ -52,8 +52,8 @@ pin_project! {
     ///
     /// - The time that the consumer spends between an item and its next poll does not count as idle. If
     ///   your code works for three seconds before it polls again, a client behind it waits for `idle` plus
-    ///   three seconds. HTTP servers flush when a poll returns `Pending`, so for them the clock starts
-    ///   when the last item is sent.
+    ///   three seconds. hyper, the HTTP server of axum and tonic, flushes when a poll returns `Pending`, so
+    ///   there the clock starts when the last item is sent.
     /// - Keepalives are only inserted while something polls the adapter.
     /// - If something else in the same task spends the whole cooperative budget before each poll of the
     ///   adapter, no keepalive is inserted until that stops.
