@@ -45,24 +45,24 @@ pin_project! {
     /// no more keepalives, and never polls the inner stream again. It is a [`FusedStream`] even if the
     /// inner stream is not.
     ///
-    /// **[`Duration::ZERO`] turns the adapter off.** A duration of 73 years or more never expires, and
+    /// **[`Duration::ZERO`] turns the adapter off.** A duration of 74 years or more never expires, and
     /// [`idle`](Self::idle) returns it as [`Duration::MAX`]. No duration causes a panic.
     ///
     /// # Caveats
     ///
     /// - The time that the consumer spends between an item and its next poll does not count as idle. If
     ///   your code works for three seconds before it polls again, a client behind it waits for `idle` plus
-    ///   three seconds. HTTP servers flush when a poll returns `Pending`, so for them the clock starts
-    ///   when the last item is sent.
+    ///   three seconds. hyper, the HTTP server of axum and tonic, flushes when a poll returns `Pending`, so
+    ///   there the clock starts when the last item is sent.
     /// - Keepalives are only inserted while something polls the adapter.
     /// - If something else in the same task spends the whole cooperative budget before each poll of the
     ///   adapter, no keepalive is inserted until that stops.
     ///
     /// # Panics
     ///
-    /// With [`TokioTimer`], polling an idle stream panics outside a Tokio runtime with the time driver
-    /// enabled. It also panics after the runtime in which the stream first became idle has been shut down.
-    /// In both cases, items and the end are still passed on.
+    /// With [`TokioTimer`], a poll panics if the stream becomes idle for the first time outside a Tokio
+    /// runtime with the time driver enabled. Polling an idle stream also panics after the runtime in which it
+    /// first became idle has been shut down. In both cases, items and the end are still passed on.
     ///
     /// If the inner stream panics, the panic propagates. The idle clock keeps running, and the adapter
     /// can be polled again.

@@ -291,7 +291,7 @@ impl Mark {
         if found == mark.len() {
             data.advance(found);
         } else if removed != 0 {
-            // It was another character, and its first bytes came in earlier chunks.
+            // It was another character, and its first bytes came in earlier chunks. No other chunk is copied.
             *data = [&BYTE_ORDER_MARK[..removed], data].concat().into();
         }
     }

@@ -121,7 +121,7 @@ impl KeepaliveLayer {
 
     /// Also inserts empty messages into gRPC calls if `accept` returns `true` for their path.
     ///
-    /// An empty message is the default value of every protobuf message. The client gets it as one more
+    /// An empty message is the default value of every proto3 message. The client gets it as one more
     /// item of the call. Only accept streaming calls whose clients expect such an item, because a unary
     /// call must have exactly one message. If the default value means something, as `UNKNOWN` does in
     /// `grpc.health.v1`, wrap the stream of messages with `stream-keepalive` instead.

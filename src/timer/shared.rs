@@ -67,19 +67,19 @@ use {
 /// - **Less memory:** an idle stream takes 16 bytes of heap, plus the spare capacity of the queue. A
 ///   `Sleep` takes 128 bytes. A stream that is polled more than once while it is idle takes another 48
 ///   bytes.
-/// - **No long delays:** Tokio's wheel delays all timers while it moves many of them, by about 20 ms with
-///   300,000 streams.
+/// - **No long delays:** Tokio's wheel delays all timers while it moves many of them, by more than 20 ms
+///   with 300,000 streams.
 ///
 /// # Disadvantages
 ///
 /// - **Lower resolution:** deadlines are rounded up to the next half millisecond. The resolution of Tokio's
 ///   `Sleep`, one millisecond, adds to that. No timer expires early.
 /// - **A delay of up to 4 ms:** after the queue has woken streams, it waits until 4 ms after their
-///   deadline. Then it wakes all streams that have become due. A timer that is alone in the queue is not
-///   delayed.
+///   deadline. Then it wakes all streams that have become due. A timer that is alone in the queue is
+///   delayed only if its duration is less than 4 ms.
 /// - **One lock:** all streams share it. A stream holds it for a few dozen nanoseconds when it becomes idle
-///   after a keepalive, and when it is dropped. A stream whose items arrive faster than `idle` takes the
-///   lock about once per `idle`.
+///   for the first time or after a keepalive, and when it is dropped. A stream whose items arrive faster
+///   than `idle` takes the lock about once per `idle`.
 /// - **One runtime:** the queue belongs to the runtime in which one of its timers first waits. If no thread
 ///   drives that runtime, none of the timers expires.
 #[doc(alias = "timer wheel")]
@@ -90,7 +90,7 @@ pub struct SharedTimers(Arc<Shared>);
 
 /// A [`Timer`] made by [`SharedTimers::timer`].
 ///
-/// In tests it follows Tokio's paused clock. A duration of more than 584 years never expires.
+/// In tests it follows Tokio's paused clock. A duration of 585 years or more never expires.
 ///
 /// # Panics
 ///

@@ -25,7 +25,7 @@ use crate::Timer;
 ///
 /// # Panics
 ///
-/// [`arm`](Timer::arm) panics when called outside a Tokio runtime with the time driver enabled.
+/// The first [`arm`](Timer::arm) panics outside a Tokio runtime with the time driver enabled.
 /// [`poll_expired`](Timer::poll_expired) panics after the runtime of the timer has been shut down. A task
 /// that waits for the timer is woken when that happens.
 ///

@@ -121,14 +121,16 @@ fn construction_and_every_setting_leave_the_timer_alone() {
 }
 
 #[test]
-fn an_idle_time_of_73_years_or_more_counts_as_the_longest_duration() {
+fn an_idle_time_of_74_years_or_more_counts_as_the_longest_duration() {
     const LIMIT: Duration = Duration::from_nanos((1 << 61) - 1);
     const NANO: Duration = Duration::from_nanos(1);
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let clock = ByHand::default();
     let (_remote, mut longest) = keepalives(&clock, LIMIT - NANO);
     assert_eq!(longest.idle(), LIMIT - NANO);
     assert_pending!(longest.poll_next());
-    for idle in [LIMIT, LIMIT + NANO, Duration::MAX] {
+    assert!(LIMIT > YEAR * 73 && LIMIT < YEAR * 74);
+    for idle in [LIMIT, LIMIT + NANO, YEAR * 74, Duration::MAX] {
         let (_remote, mut never) = keepalives(&clock, idle);
         assert_eq!(never.idle(), Duration::MAX);
         assert_pending!(never.poll_next());

@@ -19,6 +19,7 @@ use crate::{
 };
 
 const IDLE: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn panic_of_poll(mut stream: impl Stream<Item = &'static str> + Unpin) -> Panic {
     let mut cx = Context::from_waker(Waker::noop());
@@ -83,6 +84,21 @@ fn a_stream_that_has_panicked_without_a_runtime_continues_in_one() {
         assert_eq!(next, Ok(Some(KEEPALIVE)));
         assert_eq!(start.elapsed(), IDLE);
     });
+}
+
+#[test]
+fn a_stream_that_has_been_idle_in_a_runtime_may_be_idle_outside_it() {
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let (remote, source) = source();
+    let mut events = source.keepalive(HOUR, KEEPALIVE);
+    runtime.block_on(async { assert_eq!(events.next().now_or_never(), None) });
+    remote.send("a");
+    assert_eq!(events.next().now_or_never(), Some(Some("a")));
+    // The first poll leaves the timer where it is, and the second one moves it.
+    for idle in [HOUR, HOUR / 2] {
+        Pin::new(&mut events).set_idle(idle);
+        assert_eq!(events.next().now_or_never(), None);
+    }
 }
 
 #[test]

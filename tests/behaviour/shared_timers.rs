@@ -79,6 +79,18 @@ fn a_stream_that_has_panicked_without_the_time_driver_continues_elsewhere() {
 }
 
 #[test]
+fn a_stream_may_go_idle_outside_a_runtime_if_its_queue_has_waited_in_one() {
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let timers = SharedTimers::new();
+    let [mut waits, mut outside] = [(); 2].map(|()| timers.timer());
+    waits.arm(Duration::from_secs(3600));
+    runtime.block_on(async { assert!(is_pending(&mut waits, Waker::noop())) });
+    // It is due first, so it moves the alarm.
+    outside.arm(Duration::from_secs(1800));
+    assert!(is_pending(&mut outside, Waker::noop()));
+}
+
+#[test]
 fn a_timer_that_is_first_polled_late_expires_immediately_if_the_alarm_has_rested() {
     paused().block_on(async {
         let mut timer = SharedTimers::new().timer();
@@ -197,6 +209,22 @@ fn streams_that_are_due_soon_after_others_are_woken_together() {
         streams.join_all().await
     });
     assert_eq!(woken_at, [20, 24, 24, 24, 24, 28, 28, 28, 28, 32]);
+}
+
+#[test]
+fn a_stream_that_is_alone_in_its_queue_is_delayed_only_if_idle_is_less_than_4_ms() {
+    paused().block_on(async {
+        for (idle, gap) in [(1, 4), (3, 4), (4, 4), (5, 5), (20, 20)] {
+            let (idle, gap) = (Duration::from_millis(idle), Duration::from_millis(gap));
+            let timer = SharedTimers::new().timer();
+            let mut events =
+                Keepalive::new(stream::pending(), idle, Repeat(KEEPALIVE)).with_timer(timer);
+            events.next().await;
+            let start = Instant::now();
+            events.next().await;
+            assert_eq!(start.elapsed(), gap, "{idle:?}");
+        }
+    });
 }
 
 #[test]

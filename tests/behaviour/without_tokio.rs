@@ -106,6 +106,32 @@ pub fn keep(inner: impl Stream<Item = u8>, idle: Duration) -> impl Stream<Item =
 }
 
 #[test]
+fn calling_a_method_with_the_default_timer_is_error_e0599() {
+    let (built, stderr) = check(
+        "default-next",
+        r#"
+use core::time::Duration;
+use futures_core::Stream;
+use stream_keepalive::KeepaliveExt;
+
+// As in the crate `futures`.
+trait StreamExt: Stream {
+    fn next(&mut self) {}
+}
+
+impl<S: Stream + ?Sized> StreamExt for S {}
+
+pub fn next(inner: impl Stream<Item = u8>, idle: Duration) {
+    inner.keepalive(idle, 0).next();
+}
+"#,
+    );
+    assert!(!built);
+    assert!(stderr.contains("E0599"), "{stderr}");
+    assert!(stderr.contains(": Stream`"), "{stderr}");
+}
+
+#[test]
 fn an_adapter_that_is_not_polled_needs_no_timer() {
     let (built, stderr) = check(
         "not-polled",

@@ -7,7 +7,7 @@ const EMPTY_MESSAGE: &[u8] = &[0; 5];
 
 /// A filler for gRPC, which inserts an empty message between two messages.
 ///
-/// An empty message is the default value of every protobuf message. The client gets it as one more item
+/// An empty message is the default value of every proto3 message. The client gets it as one more item
 /// of the call, so use this filler only if the client expects such an item.
 ///
 /// # Example
