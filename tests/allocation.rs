@@ -65,8 +65,8 @@ async fn a_stream_that_is_idle_many_times_allocates_once() {
 
     let first = measure(|| assert!(poll(&mut events).is_pending()));
     assert_eq!((first.count_total, first.count_current), (1, 1));
-    // The allocator of glibc adds eight bytes, so this takes at most 128 bytes.
-    assert!(first.bytes_current <= 120, "{first:?}");
+    // A `Sleep` of Tokio 1.54 takes 112 of these bytes, one of Tokio 1.44 takes 120.
+    assert!(first.bytes_current <= 128, "{first:?}");
 
     for round in 1..100 {
         advance(IDLE / 2).await;

@@ -6,10 +6,9 @@ mod forwarder;
 mod output;
 
 use std::{
-    collections::BTreeSet,
     ffi::OsStr,
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     process::{ExitStatus, Stdio},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -18,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::{
     io::AsyncWriteExt,
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     process::{Child, ChildStdin, Command},
     time::{sleep, timeout},
 };
@@ -150,27 +149,29 @@ impl Server {
     }
 }
 
-/// Returns a loopback address that is not in use, and that this process has not got before.
+/// Returns a loopback address that is not in use, and reserves it for the programs of this process.
 pub fn free_addr() -> io::Result<SocketAddr> {
     free_addr_on(Ipv4Addr::LOCALHOST.into())
 }
 
 /// The same, for this IP address.
-///
-/// The system may return the same port twice as long as the first program does not listen yet.
 pub fn free_addr_on(ip: IpAddr) -> io::Result<SocketAddr> {
-    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    // The system gives a port that is bound to nobody who asks for any port. A server can still listen on it, because
+    // these sockets do not, and servers set SO_REUSEADDR too.
+    static RESERVED: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
 
-    loop {
-        let addr = TcpListener::bind((ip, 0))?.local_addr()?;
-        if GIVEN
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(addr)
-        {
-            return Ok(addr);
-        }
-    }
+    let socket = match ip {
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
+        IpAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind((ip, 0).into())?;
+    let addr = socket.local_addr()?;
+    RESERVED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(socket);
+    Ok(addr)
 }
 
 /// Waits for a future, but not longer than [`PATIENCE`].
@@ -182,6 +183,8 @@ pub async fn within<F: Future>(future: F) -> F::Output {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     fn shell(script: &str) -> Command {
@@ -220,10 +223,20 @@ mod tests {
         .await;
     }
 
-    #[test]
-    fn no_address_is_returned_twice() {
-        let addrs: Vec<_> = (0..1_000).map(|_| free_addr().unwrap()).collect();
-        let different: BTreeSet<_> = addrs.iter().collect();
-        assert_eq!(different.len(), addrs.len());
+    #[tokio::test]
+    async fn nobody_else_gets_a_port_that_is_reserved() {
+        let addr = free_addr().unwrap();
+        // More than the system has for those who ask for any port.
+        for _ in 0..70_000 {
+            let other = TcpListener::bind("127.0.0.1:0").unwrap();
+            assert_ne!(other.local_addr().unwrap(), addr);
+        }
+        assert!(TcpStream::connect(addr).await.is_err());
+
+        let server = TcpSocket::new_v4().unwrap();
+        server.set_reuseaddr(true).unwrap();
+        server.bind(addr).unwrap();
+        let _server = server.listen(1).unwrap();
+        TcpStream::connect(addr).await.unwrap();
     }
 }

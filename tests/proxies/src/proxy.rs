@@ -39,32 +39,29 @@ impl Proxy {
     pub async fn start_on(&self, ip: IpAddr, config: Config) -> Result<RunningProxy> {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("log");
-        // The port is free when it is picked, but another program may take it first.
-        for _ in 0..5 {
-            let addr = free_addr_on(ip)?;
-            // Envoy detects the format by the extension.
-            let config = config(addr, folder.path());
-            fs::write(folder.path().join("config.yaml"), config)?;
-            let log = fs::File::create(&log)?;
-            let args = self.args.iter().map(|arg| {
-                arg.replace("{addr}", &addr.to_string())
-                    .replace("{folder}", &folder.path().to_string_lossy())
+        let addr = free_addr_on(ip)?;
+        // Envoy detects the format by the extension.
+        let config = config(addr, folder.path());
+        fs::write(folder.path().join("config.yaml"), config)?;
+        let output = fs::File::create(&log)?;
+        let args = self.args.iter().map(|arg| {
+            arg.replace("{addr}", &addr.to_string())
+                .replace("{folder}", &folder.path().to_string_lossy())
+        });
+        let mut command = quiet(self.program);
+        command
+            .args(args)
+            .current_dir(folder.path())
+            .env("HOME", folder.path())
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        let mut program = Program::start(&mut command)?;
+        if program.accepts(addr).await? {
+            return Ok(RunningProxy {
+                addr,
+                program,
+                _folder: folder,
             });
-            let mut command = quiet(self.program);
-            command
-                .args(args)
-                .current_dir(folder.path())
-                .env("HOME", folder.path())
-                .stdout(log.try_clone()?)
-                .stderr(log);
-            let mut program = Program::start(&mut command)?;
-            if program.accepts(addr).await? {
-                return Ok(RunningProxy {
-                    addr,
-                    program,
-                    _folder: folder,
-                });
-            }
         }
         let log = fs::read_to_string(&log)?;
         bail!("{} did not start: {}", self.name, log.trim_end());
