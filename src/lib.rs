@@ -6,6 +6,8 @@
 //! - [`keepalive`] inserts an item of your choice whenever the stream has been idle for a given time.
 //! - [`idle_timeout`] ends a stream that has been idle for a given time.
 //!
+//! For HTTP servers, [`stream-keepalive-http`] does this in one line, with a tower layer.
+//!
 //! ```text
 //!                      0 s         20 s        40 s        60 s   65 s
 //!  your stream         A ─────────────────────────────────────────── B
@@ -169,9 +171,10 @@
 //! let events = bus.keepalive(idle, item).with_timer(SleepTimer::new(async_io::Timer::after));
 //! ```
 //!
-//! Creating an adapter needs no runtime. An adapter with the default timer is not a [`Stream`] if the feature
-//! `tokio` is disabled or if the target is `wasm32-unknown-unknown`, so polling it does not compile. The error of
-//! a method such as `next` (E0599) says only that the adapter is not a `Stream`. Call [`with_timer`].
+//! Creating an adapter needs no runtime. An adapter with the default timer is not a [`Stream`] if the
+//! feature `tokio` is disabled or if the target is `wasm32-unknown-unknown`, so polling it does not compile.
+//! The error of a method such as `next` (E0599) says only that the adapter is not a `Stream`. Call
+//! [`with_timer`].
 //!
 //! # HTTP servers
 //!

@@ -1,5 +1,5 @@
-//! Runs other crates in the cases for which `Keepalive` makes a promise. Each line of docs/comparison.md
-//! has a test here, which compares them with `Keepalive`.
+//! Runs other crates in the cases for which `Keepalive` makes a promise, and compares them with `Keepalive`.
+//! Each cell of docs/comparison.md without an asterisk has a test here.
 
 use std::{
     collections::HashMap,

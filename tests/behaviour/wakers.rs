@@ -1,4 +1,4 @@
-//! Which task is woken, whoever polls and whenever.
+//! Which task is woken, no matter which tasks poll and when.
 
 use std::{sync::Arc, task::Poll};
 

@@ -153,7 +153,7 @@ fn lateness_table(runs: &[Value]) -> String {
 
 fn burst_table(runs: &[Value]) -> String {
     let mut table = String::from(
-        "| streams | interval | keepalives in the busiest 100 ms |\n|---:|---|---:|\n",
+        "| streams | idle | keepalives in the busiest 100 ms |\n|---:|---|---:|\n",
     );
     for run in runs {
         for row in found(run, "burst") {

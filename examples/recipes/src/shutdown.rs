@@ -293,10 +293,10 @@ mod tests {
     }
 
     /// A service whose call is idle.
-    struct Silent(CancellationToken);
+    struct IdleCall(CancellationToken);
 
     #[async_trait]
-    impl Backrest for Silent {
+    impl Backrest for IdleCall {
         type GetOperationEventsStream = stream::BoxStream<'static, Result<OperationEvent, Status>>;
 
         async fn get_operation_events(
@@ -316,7 +316,7 @@ mod tests {
             let addr = listener.local_addr().unwrap();
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let server = Server::builder()
-                .add_service(BackrestServer::new(Silent(stop.clone())))
+                .add_service(BackrestServer::new(IdleCall(stop.clone())))
                 .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
             (addr, tokio::spawn(server))
         };
@@ -356,7 +356,7 @@ mod tests {
         let listener = listen(any_port()).await;
         let addr = listener.local_addr().unwrap();
         let server = Server::builder()
-            .add_service(BackrestServer::new(Silent(never)))
+            .add_service(BackrestServer::new(IdleCall(never)))
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(listener).with_nodelay(Some(true)),
                 stop.clone().cancelled_owned(),

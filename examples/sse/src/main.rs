@@ -1,4 +1,4 @@
-//! Server-Sent Events at `/events`, and a page at `/` that shows them.
+//! Server-sent events at `/events`, and a page at `/` that shows them.
 //!
 //! Run `cargo run -p sse-events`, open the address that it prints, and type lines.
 

@@ -1,4 +1,6 @@
-//! A bidirectional call that goes idle in both directions, behind each proxy.
+//! A bidirectional call that goes idle in both directions, behind each proxy that passes gRPC on.
+//!
+//! The other proxies speak HTTP/1.1 to the server, or HTTP/2 without trailers.
 //!
 //! A proxy may limit the idle time of either side, so it matters which side sends keepalives.
 

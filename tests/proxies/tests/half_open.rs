@@ -9,7 +9,7 @@ use proxies::half_open::{LIMITS, Limits, Sender, run};
 fn main() -> ExitCode {
     let tests = LIMITS.iter().map(|limits| {
         let name = format!(
-            "a_silent_call_lives_and_dies_as_expected_with_{}",
+            "an_idle_call_lives_and_dies_as_expected_with_{}",
             limits.name
         );
         let test = Trial::test(name, || check(limits)).with_ignored_flag(limits.proxy.is_some());

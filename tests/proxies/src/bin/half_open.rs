@@ -1,5 +1,5 @@
-//! Runs an idle bidirectional call behind every proxy, and writes the table into docs/proxies.md:
-//! `cargo run -p proxies --bin half_open`
+//! Runs an idle bidirectional call behind each proxy that passes gRPC on, and writes the table into
+//! docs/proxies.md: `cargo run -p proxies --bin half_open`
 
 use std::process::ExitCode;
 
@@ -13,8 +13,8 @@ use proxies::{
     scenario::{PAGE, TIMEOUT},
 };
 
-/// Runs a bidirectional call that goes idle through every proxy, with keepalives from neither, either or
-/// both sides. Writes the outcomes into docs/proxies.md.
+/// Runs a bidirectional call that goes idle through each proxy that passes gRPC on, with keepalives from
+/// neither, either or both sides. Writes the outcomes into docs/proxies.md.
 #[derive(Parser)]
 struct Args {
     /// The number of calls to run at the same time
