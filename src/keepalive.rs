@@ -155,7 +155,7 @@ impl<S: Stream, F: Fill<S::Item>> Keepalive<S, F> {
 }
 
 impl<S: Stream, F, T> Keepalive<S, F, T> {
-    /// Replaces the timer.
+    /// Replaces the timer of this adapter. If you use two adapters, call it on each of them.
     ///
     /// Use it on a runtime other than Tokio, or to share one timer among many streams. [The page of this
     /// crate](crate#runtimes) lists the timers. A running idle clock starts again from zero at the next

@@ -171,6 +171,8 @@
 //! let events = bus.keepalive(idle, item).with_timer(SleepTimer::new(async_io::Timer::after));
 //! ```
 //!
+//! In a chain of two adapters, such as `bus.idle_timeout(..).keepalive(..)`, each needs its own timer.
+//!
 //! Creating an adapter needs no runtime. An adapter with the default timer is not a [`Stream`] if the
 //! feature `tokio` is disabled or if the target is `wasm32-unknown-unknown`, so polling it does not compile.
 //! The error of a method such as `next` (E0599) says only that the adapter is not a `Stream`. Call

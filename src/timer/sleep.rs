@@ -12,7 +12,8 @@ use crate::Timer;
 ///
 /// | runtime | timer |
 /// |---|---|
-/// | smol, async-io | `SleepTimer::new(async_io::Timer::after)` |
+/// | smol | `SleepTimer::new(smol::Timer::after)` |
+/// | async-io | `SleepTimer::new(async_io::Timer::after)` |
 /// | any, with futures-timer | `SleepTimer::new(futures_timer::Delay::new)` |
 /// | compio | <code>SleepTimer::new(\|after\| Box::pin(compio::time::sleep(after)))</code> |
 /// | glommio | `SleepTimer::new(glommio::timer::Timer::new)` |
