@@ -152,9 +152,8 @@ fn lateness_table(runs: &[Value]) -> String {
 }
 
 fn burst_table(runs: &[Value]) -> String {
-    let mut table = String::from(
-        "| streams | idle | keepalives in the busiest 100 ms |\n|---:|---|---:|\n",
-    );
+    let mut table =
+        String::from("| streams | idle | keepalives in the busiest 100 ms |\n|---:|---|---:|\n");
     for run in runs {
         for row in found(run, "burst") {
             table += &format!(

@@ -7,6 +7,9 @@ use tokio_util::sync::CancellationToken;
 /// otherwise hold up the exit.
 pub const GRACE: Duration = Duration::from_millis(500);
 
+// The process has to exit within a second.
+const _: () = assert!(GRACE.as_millis() < 1_000);
+
 /// Completes at the first Ctrl-C or SIGTERM after this call.
 #[cfg(unix)]
 pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {

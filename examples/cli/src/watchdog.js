@@ -50,8 +50,8 @@ export class Watchdog {
   }
 
   #check(intervals) {
-    const limit = this.#open ? Infinity : this.#patience;
-    if (Date.now() - this.#heard <= Math.min(limit, intervals * this.#interval)) return;
+    const limit = this.#open ? intervals * this.#interval : this.#patience;
+    if (Date.now() - this.#heard <= limit) return;
     if (!this.#open) this.#patience = Math.min(2 * this.#patience, LONGEST);
     this.#dead();
   }

@@ -20,6 +20,9 @@ use tonic::Status;
 /// How long open streams may take to end.
 pub const GRACE: Duration = Duration::from_millis(500);
 
+// The process has to exit within a second.
+const _: () = assert!(GRACE.as_millis() < 1_000);
+
 /// Tells streams when to end, and knows which WebSockets are open.
 #[derive(Clone, Default)]
 pub struct Shutdown {

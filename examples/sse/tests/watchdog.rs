@@ -144,6 +144,35 @@ async fn after_a_sleep_of_three_intervals_the_watchdog_fires_when_timers_run_aga
 
 #[tokio::test]
 #[ignore = "needs chromium: run scripts/install"]
+async fn a_connection_may_take_longer_to_open_than_three_intervals() {
+    let page = Page::open("1h", "").await;
+    let script = r#"
+        window.dead = "";
+        import("/watchdog.js").then(({ Watchdog }) => {
+            let began;
+            const watchdog = new Watchdog(() => window.dead ||= String(Date.now() - began));
+            watchdog.heard(1_000);
+            watchdog.opening();
+            began = Date.now();
+        });
+    "#;
+    page.browser.run(script).await.unwrap();
+    let dead = within(async {
+        loop {
+            let dead = page.browser.run("return window.dead").await.unwrap();
+            match dead.as_str() {
+                Some("") | None => sleep(Duration::from_millis(100)).await,
+                Some(after) => return after.parse::<u32>().unwrap(),
+            }
+        }
+    });
+    let dead = dead.await;
+    assert!(dead >= 5_000, "after {dead} ms");
+    page.browser.close().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs chromium: run scripts/install"]
 async fn a_page_that_becomes_visible_does_not_wait_for_three_intervals() {
     let shown = r#"document.dispatchEvent(new Event("visibilitychange"))"#;
     for path in ["", "?shared"] {

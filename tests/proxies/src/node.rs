@@ -103,6 +103,8 @@ proxy.listen({}, "{}");
     })
 }
 
+// Vite's own server listens for a moment, to see whether the port is free, before it listens for good. A test would take
+// that for ready.
 fn vite(server: SocketAddr, option: &'static str, timeout: Duration) -> Config {
     let timeout = timeout.as_millis();
     Box::new(move |addr, folder| {
@@ -110,18 +112,18 @@ fn vite(server: SocketAddr, option: &'static str, timeout: Duration) -> Config {
             r#"
 import("{}node_modules/vite/dist/node/index.js").then(async ({{ createServer }}) => {{
     const proxy = {{ "/": {{ target: "http://{server}", {option}: {timeout} }} }};
-    const server = await createServer({{
+    const vite = await createServer({{
         configFile: false,
         root: "{}",
-        server: {{ host: "{}", port: {}, strictPort: true, hmr: false, watch: null, proxy }},
+        server: {{ middlewareMode: true, hmr: false, watch: null, proxy }},
     }});
-    await server.listen();
+    require("http").createServer(vite.middlewares).listen({}, "{}");
 }});
 "#,
             folder!(),
             folder.display(),
-            addr.ip(),
-            addr.port()
+            addr.port(),
+            addr.ip()
         )
     })
 }
