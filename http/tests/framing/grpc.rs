@@ -93,32 +93,60 @@ impl Decoder for Payload {
     }
 }
 
-/// Reads the messages with tonic's decoder, and drops the empty ones.
-fn read(stream: Vec<u8>) -> Result<Vec<Vec<u8>>, Status> {
+/// Reads the payloads with tonic's decoder.
+fn payloads(stream: Vec<u8>) -> Result<Vec<Vec<u8>>, Status> {
     let frame = Ok::<_, Status>(Frame::data(Bytes::from(stream)));
     let body = StreamBody::new(stream::iter([frame]));
     let messages = Streaming::new_request(Payload, body, None, None);
-    let messages: Vec<_> = messages
+    messages
         .try_collect()
         .now_or_never()
-        .expect("the whole stream is ready")?;
-    Ok(messages
-        .into_iter()
-        .filter(|message| !message.is_empty())
-        .collect())
+        .expect("the whole stream is ready")
+}
+
+/// Reads the flags of the messages, and sets them to zero, because tonic would fail to decompress the payloads.
+fn take_flags(stream: &mut [u8]) -> Vec<u8> {
+    let mut flags = Vec::new();
+    let mut rest = stream;
+    while let [flag, a, b, c, d, after @ ..] = rest {
+        flags.push(std::mem::take(flag));
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        rest = after.get_mut(length..).unwrap_or_default();
+    }
+    flags
+}
+
+/// The flag of a message and its payload.
+type Message = (u8, Vec<u8>);
+
+/// Reads the messages, and where they begin.
+fn read(mut stream: Vec<u8>) -> Result<Vec<(usize, Message)>, Status> {
+    let flags = take_flags(&mut stream);
+    let payloads = payloads(stream)?;
+    assert_eq!(flags.len(), payloads.len());
+    let mut end = 0;
+    let messages = flags.into_iter().zip(payloads).map(|(flag, payload)| {
+        let begin = end;
+        end += message(flag, &payload).len();
+        (begin, (flag, payload))
+    });
+    Ok(messages.collect())
 }
 
 proptest! {
     #[test]
     fn a_client_reads_the_same_messages_wherever_the_stream_is_cut(
-        messages in vec(vec(any::<u8>(), 0..12), 0..10),
+        messages in vec((0..2_u8, vec(any::<u8>(), 0..12)), 0..10),
         cuts in cuts(),
         due in due(),
     ) {
-        let stream = messages.iter().flat_map(|payload| message(0, payload)).collect::<Vec<_>>();
-        let sent = relay(Grpc::new(), &cut(&stream, &cuts), |index| due[index]);
-        let messages: Vec<_> = messages.into_iter().filter(|message| !message.is_empty()).collect();
-        prop_assert_eq!(read(sent).unwrap(), messages);
+        let stream: Vec<_> = messages.iter().flat_map(|(flag, payload)| message(*flag, payload)).collect();
+        let (sent, keepalives) = relay(Grpc::new(), &cut(&stream, &cuts), |index| due[index]);
+        let (inserted, passed_on): (Vec<_>, Vec<_>) =
+            read(sent).unwrap().into_iter().partition(|(begin, _)| keepalives.contains(begin));
+        let empty = (0, Vec::new());
+        prop_assert_eq!(inserted, keepalives.into_iter().map(|begin| (begin, empty.clone())).collect::<Vec<_>>());
+        prop_assert_eq!(passed_on.into_iter().map(|(_, message)| message).collect::<Vec<_>>(), messages);
     }
 
     #[test]

@@ -71,7 +71,7 @@ proptest! {
         let values: Vec<_> = values.into_iter().map(|(value, _)| value).collect();
         let chunks = cut(stream.as_bytes(), &cuts);
         for keepalive in ["\n", "\r\n", " \n"] {
-            let sent = relay(Lines::new(keepalive), &chunks, |index| due[index]);
+            let (sent, _) = relay(Lines::new(keepalive), &chunks, |index| due[index]);
             prop_assert_eq!(read(&sent), &values[..]);
         }
     }

@@ -27,20 +27,29 @@ fn is_ready<F: Fill<Bytes>>(filler: F, chunks: &[&[u8]]) -> bool {
 }
 
 /// Returns what the consumer gets if a keepalive is due before each chunk that is marked in `due`, and after the last
-/// chunk.
-fn relay<F: Fill<Bytes>>(mut filler: F, chunks: &[&[u8]], due: impl Fn(usize) -> bool) -> Vec<u8> {
+/// chunk. Also returns where the keepalives begin.
+fn relay<F: Fill<Bytes>>(
+    mut filler: F,
+    chunks: &[&[u8]],
+    due: impl Fn(usize) -> bool,
+) -> (Vec<u8>, Vec<usize>) {
     let mut sent = Vec::new();
-    for (index, chunk) in chunks.iter().enumerate() {
-        if due(index) && filler.ready() {
+    let mut keepalives = Vec::new();
+    let mut fill = |filler: &mut F, sent: &mut Vec<u8>| {
+        if filler.ready() {
+            keepalives.push(sent.len());
             sent.extend_from_slice(&filler.fill());
+        }
+    };
+    for (index, chunk) in chunks.iter().enumerate() {
+        if due(index) {
+            fill(&mut filler, &mut sent);
         }
         filler.observe(&Bytes::copy_from_slice(chunk));
         sent.extend_from_slice(chunk);
     }
-    if filler.ready() {
-        sent.extend_from_slice(&filler.fill());
-    }
-    sent
+    fill(&mut filler, &mut sent);
+    (sent, keepalives)
 }
 
 /// Cuts a stream into chunks, of which some are empty.

@@ -43,7 +43,7 @@ pub static ENVOY: Proxy = Proxy {
     ],
 };
 
-/// Starts Envoy, which resets a stream that is idle for `timeout`.
+/// Starts Envoy, which resets a stream that is idle for `timeout`. It speaks the client's version of HTTP on both sides.
 pub async fn start(server: SocketAddr, timeout: Duration) -> Result<RunningProxy> {
     ENVOY.start(config(server, timeout, Duration::ZERO)).await
 }
@@ -65,7 +65,7 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: events
-          codec_type: HTTP2
+          codec_type: AUTO
           stream_idle_timeout: {idle}s
           route_config:
             virtual_hosts:
@@ -84,7 +84,7 @@ static_resources:
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {{ http2_protocol_options: {{}} }}
+        use_downstream_protocol_config: {{ http2_protocol_options: {{}} }}
     load_assignment:
       cluster_name: events
       endpoints:

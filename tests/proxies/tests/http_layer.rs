@@ -97,18 +97,28 @@ where
     Ok(())
 }
 
-#[tokio::test]
-#[ignore = "needs nginx"]
-async fn an_idle_response_stays_open_behind_nginx() -> Result<()> {
-    check(Front::Http1, async |server| {
+async fn check_nginx(front: Front) -> Result<()> {
+    check(front, async |server| {
         let timeout = TIMEOUT.as_millis();
         let location = format!(
             "proxy_pass http://{server}; proxy_http_version 1.1; proxy_buffering off; \
              proxy_read_timeout {timeout}ms;"
         );
-        nginx::start(Front::Http1, CONNECTIONS, &location).await
+        nginx::start(front, CONNECTIONS, &location).await
     })
     .await
+}
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn an_idle_response_stays_open_behind_nginx_in_http_1() -> Result<()> {
+    check_nginx(Front::Http1).await
+}
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn an_idle_response_stays_open_behind_nginx_in_http_2() -> Result<()> {
+    check_nginx(Front::Http2).await
 }
 
 #[tokio::test]
@@ -131,7 +141,16 @@ async fn an_idle_response_stays_open_behind_haproxy_in_http_2() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs envoy"]
-async fn an_idle_response_stays_open_behind_envoy() -> Result<()> {
+async fn an_idle_response_stays_open_behind_envoy_in_http_1() -> Result<()> {
+    check(Front::Http1, async |server| {
+        envoy::start(server, TIMEOUT).await
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs envoy"]
+async fn an_idle_response_stays_open_behind_envoy_in_http_2() -> Result<()> {
     check(Front::Http2, async |server| {
         envoy::start(server, TIMEOUT).await
     })
