@@ -30,7 +30,7 @@ pub use nix::sys::signal::Signal;
 pub use output::Output;
 
 /// The limit of every wait. It leaves room for a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A command whose standard streams are pipes to the test.
 pub fn piped(program: impl AsRef<OsStr>) -> Command {

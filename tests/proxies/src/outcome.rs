@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use anyhow::Result;
 use futures::StreamExt;
-use programs::{PATIENCE, Server};
+use programs::Server;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
@@ -12,6 +12,9 @@ use crate::{
     example,
     scenario::Scenario,
 };
+
+/// A stream that is open hangs if its event takes longer than this.
+const HANGS: Duration = Duration::from_secs(20);
 
 /// How the server keeps its streams alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +92,7 @@ pub async fn run(scenario: &Scenario, strategy: Strategy) -> Result<Outcome> {
 
     let sent = Instant::now();
     server.program.type_line("backup finished").await?;
-    let event = timeout(PATIENCE, async {
+    let event = timeout(HANGS, async {
         loop {
             match items.next().await {
                 Some(Ok(Item::Keepalive)) => {}
