@@ -150,7 +150,7 @@ impl<S: Stream, F: FnOnce() -> S::Item, T: Timer> Stream for IdleTimeout<S, F, T
                 return Poll::Ready(this.last.take().map(|last| last()));
             }
         }
-        // Not taken apart and put together again, which would copy a large item once more.
+        // Return the value itself. Taking the item out and wrapping it again would copy it once more.
         polled
     }
 

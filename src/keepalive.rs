@@ -250,7 +250,7 @@ impl<S: Stream, F: Fill<S::Item>, T: Timer> Stream for Keepalive<S, F, T> {
                 }
             }
         }
-        // Not taken apart and put together again, which would copy a large item once more.
+        // Return the value itself. Taking the item out and wrapping it again would copy it once more.
         polled
     }
 

@@ -452,12 +452,7 @@ impl Shared {
         while let Some(passed) = fired {
             let mut due;
             (due, fired) = self.take_due(passed);
-            // Do not keep room for a burst that does not come again.
-            due.retain_mut(|bucket| {
-                let is_full = bucket.slots.len() >= bucket.slots.capacity() / 2;
-                bucket.wake_all();
-                is_full
-            });
+            due.iter_mut().for_each(Bucket::wake_all);
             let _old = mem::replace(&mut self.lock().spare, due);
         }
     }
@@ -541,6 +536,7 @@ impl Bucket {
 
     /// Wakes all streams of this bucket, and leaves it empty.
     fn wake_all(&mut self) {
+        let used = self.slots.len();
         for slot in self.slots.drain(..) {
             if let Slot::Waker(waker) = slot {
                 // If one waker panics, the others must still be woken.
@@ -548,6 +544,8 @@ impl Bucket {
             }
         }
         (self.free, self.wakers) = (None, 0);
+        // Do not keep room for a burst that does not come again.
+        self.slots.shrink_to(2 * used);
     }
 
     fn remove(&mut self, slot: u32) -> Slot {

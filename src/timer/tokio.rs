@@ -135,7 +135,7 @@ impl TokioTimer {
             assert!(
                 Handle::try_current().is_ok(),
                 "stream-keepalive: a stream that goes idle needs a Tokio runtime with the time driver \
-                 enabled; on another runtime, give each adapter a timer by `with_timer`"
+                 enabled; on another runtime, give each adapter a timer with `with_timer`"
             );
             let sleep = sleep_until(now);
             Box::pin(Alarm { sleep, lag: 0 })
