@@ -79,7 +79,7 @@ async fn a_page_that_is_cut_off_before_its_first_event_misses_nothing() {
     let mut server = server::start(&["--keepalive", "1h", "--immediate"]).await;
     let proxy = proxy(&server).await;
     let browser = open(&proxy, LIGHT).await;
-    browser.wait_for("keepalives", "1").await.unwrap();
+    browser.wait_for_count("keepalives", 1).await.unwrap();
     browser.wait_for("state", "reconnecting").await.unwrap();
     // Chromium waits for three seconds.
     let line = "while the page was away";

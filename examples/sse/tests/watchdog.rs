@@ -74,7 +74,7 @@ async fn the_page_leaves_a_connection_that_freezes_and_misses_nothing() {
 async fn the_page_misses_nothing_if_it_leaves_a_connection_before_its_first_event() {
     for path in ["", "?shared"] {
         let mut page = Page::open("1h", path).await;
-        page.browser.wait_for("keepalives", "1").await.unwrap();
+        page.browser.wait_for_count("keepalives", 1).await.unwrap();
         page.forwarder.freeze();
         let line = "while nothing came through";
         page.server.program.type_line(line).await.unwrap();
@@ -94,7 +94,7 @@ async fn the_page_leaves_a_connection_that_never_opens() {
     let browser = Browser::open(&format!("http://{addr}/"), &[])
         .await
         .unwrap();
-    browser.wait_for("keepalives", "1").await.unwrap();
+    browser.wait_for_count("keepalives", 1).await.unwrap();
     drop(server);
     browser.wait_for("state", "reconnecting").await.unwrap();
 

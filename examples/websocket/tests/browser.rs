@@ -46,7 +46,7 @@ async fn the_page_and_the_server_give_up_a_connection_that_freezes() {
 #[ignore = "needs chromium: run scripts/install"]
 async fn a_page_that_is_cut_off_before_its_first_line_misses_nothing() {
     let (mut server, forwarder, browser) = start("3s").await;
-    browser.wait_for("keepalives", "1").await.unwrap();
+    browser.wait_for_count("keepalives", 1).await.unwrap();
     forwarder.freeze();
     server.program.type_line("in between").await.unwrap();
     browser.wait_for("last", "in between").await.unwrap();

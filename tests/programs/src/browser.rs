@@ -61,20 +61,32 @@ impl Browser {
         self.client.find(Locator::Id(id)).await?.text().await
     }
 
-    /// Waits until the element with this id has this text.
+    /// Waits until the element with this id has this text. The text must stay long enough to be seen.
     pub async fn wait_for(&self, id: &str, text: &str) -> Result<()> {
+        let shown = self.wait_until(id, |shown| shown == text).await;
+        shown.with_context(|| format!("waiting for {text:?}"))
+    }
+
+    /// Waits until the counter in the element with this id has reached `count`.
+    pub async fn wait_for_count(&self, id: &str, count: u64) -> Result<()> {
+        let reached = |shown: &str| shown.parse().is_ok_and(|shown: u64| shown >= count);
+        let shown = self.wait_until(id, reached).await;
+        shown.with_context(|| format!("waiting for {count} or more"))
+    }
+
+    async fn wait_until(&self, id: &str, is_right: impl Fn(&str) -> bool) -> Result<()> {
         let mut last = String::new();
         let shown = async {
             loop {
                 last = self.text(id).await?;
-                if last == text {
+                if is_right(&last) {
                     return Ok(());
                 }
                 sleep(Duration::from_millis(50)).await;
             }
         };
         let shown = timeout(PATIENCE, shown).await;
-        shown.unwrap_or_else(|_| anyhow::bail!("#{id} shows {last:?}, not {text:?}"))
+        shown.unwrap_or_else(|_| anyhow::bail!("#{id} shows {last:?}"))
     }
 
     /// Runs a script in the page, and returns what it returns.
