@@ -175,8 +175,8 @@
 //!
 //! Creating an adapter needs no runtime. An adapter with the default timer is not a [`Stream`] if the
 //! feature `tokio` is disabled or if the target is `wasm32-unknown-unknown`, so polling it does not compile.
-//! The error of a method such as `next` (E0599) says only that the adapter is not a `Stream`. Call
-//! [`with_timer`].
+//! The error says so, except that of a method such as `map` (E0599), which says only that the adapter is not
+//! a `Stream`. Call [`with_timer`].
 //!
 //! # HTTP servers
 //!

@@ -1,4 +1,14 @@
-/// A placeholder for the default timer, which does not implement [`Timer`](crate::Timer).
+use core::{
+    future::{Pending, pending},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+
+use crate::{IdleTimeout, Keepalive, Timer};
+
+/// A placeholder for the default timer, which does not implement [`Timer`].
 ///
 /// An adapter with this placeholder cannot be polled. Enable the feature `tokio`, or call
 /// [`with_timer`](crate::Keepalive::with_timer). On `wasm32-unknown-unknown`, where Tokio's clock panics,
@@ -16,3 +26,40 @@ impl TokioTimer {
         Self { _private: () }
     }
 }
+
+/// Adds methods that no program can call. They have the names of those methods of `Stream` and `StreamExt`
+/// that poll a stream, and the compiler prefers them. It then reports that the timer is missing. Without
+/// them, it would report only that the adapter is not a `Stream`.
+macro_rules! explain_missing_timer {
+    ($adapter:ident) => {
+        impl<S: Stream, F> $adapter<S, F, TokioTimer> {
+            #[doc(hidden)]
+            pub fn next(&mut self) -> Pending<Option<S::Item>>
+            where
+                // With `for`, the compiler checks the bound where the method is called instead of here.
+                for<'a> TokioTimer: Timer,
+            {
+                pending()
+            }
+
+            #[doc(hidden)]
+            pub fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<S::Item>>
+            where
+                for<'a> TokioTimer: Timer,
+            {
+                Poll::Pending
+            }
+
+            #[doc(hidden)]
+            pub fn poll_next_unpin(&mut self, _: &mut Context<'_>) -> Poll<Option<S::Item>>
+            where
+                for<'a> TokioTimer: Timer,
+            {
+                Poll::Pending
+            }
+        }
+    };
+}
+
+explain_missing_timer!(Keepalive);
+explain_missing_timer!(IdleTimeout);

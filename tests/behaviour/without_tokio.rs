@@ -72,63 +72,83 @@ pub fn keep<S: Stream<Item = u8>>(inner: S, idle: Duration) -> Kept<S> {
     assert!(built, "{stderr}");
 }
 
-#[test]
-fn polling_with_the_default_timer_is_an_error_that_says_what_to_do() {
-    for (name, stream) in [
-        ("default-method", "inner.keepalive(idle, 0)"),
-        ("default-keepalive", "Keepalive::new(inner, idle, || 0)"),
-        ("default-timeout", "IdleTimeout::new(inner, idle)"),
-    ] {
-        let (built, stderr) = check(
-            name,
-            &format!(
-                r#"
-#![allow(unused_imports)]
-use core::time::Duration;
+/// Methods of the same names as in the crate `futures`.
+const STREAM_EXT: &str = r#"
+use core::{pin::Pin, task::Context, time::Duration};
 use futures_core::Stream;
-use stream_keepalive::{{IdleTimeout, Keepalive, KeepaliveExt}};
+use stream_keepalive::{IdleTimeout, Keepalive, KeepaliveExt};
 
-pub fn keep(inner: impl Stream<Item = u8>, idle: Duration) -> impl Stream<Item = u8> {{
-    {stream}
-}}
-"#
-            ),
-        );
-        assert!(!built, "{stream}");
-        for hint in [
-            "`TokioTimer` is not a timer",
-            "feature `tokio`",
-            ".with_timer(..)",
-        ] {
-            assert!(stderr.contains(hint), "{stream}: {stderr}");
-        }
-    }
-}
-
-#[test]
-fn calling_a_method_with_the_default_timer_is_error_e0599() {
-    let (built, stderr) = check(
-        "default-next",
-        r#"
-use core::time::Duration;
-use futures_core::Stream;
-use stream_keepalive::KeepaliveExt;
-
-// As in the crate `futures`.
-trait StreamExt: Stream {
+pub trait StreamExt: Stream {
     fn next(&mut self) {}
+    fn poll_next_unpin(&mut self, _: &mut Context<'_>) {}
+    fn map(self, _: impl Fn(Self::Item)) where Self: Sized {}
 }
 
 impl<S: Stream + ?Sized> StreamExt for S {}
+"#;
 
-pub fn next(inner: impl Stream<Item = u8>, idle: Duration) {
-    inner.keepalive(idle, 0).next();
+#[test]
+fn polling_with_the_default_timer_is_an_error_that_says_what_to_do() {
+    let adapters = [
+        "inner.keepalive(idle, 0)",
+        "Keepalive::new(inner, idle, || 0)",
+        "IdleTimeout::new(inner, idle)",
+    ];
+    let uses = [
+        "fn use_it(stream: impl Stream) {} use_it(stream);",
+        "stream.next();",
+        "stream.poll_next_unpin(cx);",
+        "Pin::new(&mut stream).poll_next(cx);",
+    ];
+    let mut code = STREAM_EXT.to_owned();
+    for (i, adapter) in adapters.iter().enumerate() {
+        for (k, usage) in uses.iter().enumerate() {
+            code += &format!(
+                "
+pub fn case_{i}_{k}(inner: impl Stream<Item = u8> + Unpin, idle: Duration, cx: &mut Context<'_>) {{
+    let mut stream = {adapter};
+    {usage}
+}}
+"
+            );
+        }
+    }
+    let (built, stderr) = check("polled", &code);
+    assert!(!built);
+    let cases = adapters.len() * uses.len();
+    for hint in [
+        "error[E0277]: `TokioTimer` is not a timer",
+        "needs the feature `tokio`",
+        ".with_timer(..)",
+    ] {
+        assert_eq!(stderr.matches(hint).count(), cases, "{hint}: {stderr}");
+    }
+    assert_eq!(stderr.matches("error[").count(), cases, "{stderr}");
 }
-"#,
-    );
+
+#[test]
+fn another_method_with_the_default_timer_is_error_e0599() {
+    let code = "pub fn map(inner: impl Stream<Item = u8>, idle: Duration) {
+    inner.keepalive(idle, 0).map(|_| ());
+}";
+    let (built, stderr) = check("mapped", &format!("{STREAM_EXT}{code}"));
     assert!(!built);
     assert!(stderr.contains("E0599"), "{stderr}");
     assert!(stderr.contains(": Stream`"), "{stderr}");
+}
+
+#[test]
+fn methods_of_the_same_names_work_with_another_timer() {
+    let code =
+        "pub fn poll(inner: impl Stream<Item = u8> + Unpin, idle: Duration, cx: &mut Context<'_>) {
+    let sleep = |_| core::future::ready(());
+    let mut stream = inner.keepalive(idle, 0).with_timer(stream_keepalive::SleepTimer::new(sleep));
+    stream.next();
+    stream.poll_next_unpin(cx);
+    let _ = Pin::new(&mut stream).poll_next(cx);
+}";
+    let (built, stderr) = check("other-timer", &format!("{STREAM_EXT}{code}"));
+    assert!(built, "{stderr}");
 }
 
 #[test]
