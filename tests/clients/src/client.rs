@@ -79,7 +79,7 @@ impl Client {
 }
 
 /// The clients of server-sent events.
-pub static EVENTS: [Client; 15] = [
+pub static EVENTS: [Client; 16] = [
     client(
         "`EventSource` in Chromium",
         Format::Events,
@@ -107,6 +107,13 @@ pub static EVENTS: [Client; 15] = [
         Format::Events,
         Runs::Python("sseclient"),
     ),
+    client(
+        "`sseclient` in Python",
+        Format::Events,
+        Runs::Python("older_sseclient"),
+    )
+    // To this client, every blank line ends an event.
+    .but(&[(COMMENT, Expected::Event)]),
     client(
         "`eventsource-stream` in Rust",
         Format::Events,

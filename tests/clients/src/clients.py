@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from importlib.metadata import version
+from http.client import HTTPConnection
+from importlib.metadata import distribution, version
+from importlib.util import module_from_spec, spec_from_file_location
 
 PROMPT = [{"role": "user", "content": "hello"}]
 
@@ -69,6 +71,37 @@ def sseclient():
             yield {"event": event.event, "data": event.data}
 
     return version("sseclient-py"), read
+
+
+def older_sseclient():
+    import requests
+
+    # A module of sseclient-py has the same name.
+    path = distribution("sseclient").locate_file("sseclient.py")
+    spec = spec_from_file_location("older_sseclient", path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    # It reads the connection below the chunks of HTTP/1.1, and does not see where a response ends.
+    HTTPConnection._http_vsn_str = "HTTP/1.0"
+
+    class Once(requests.Session):
+        """Ends the client, which would connect again for ever."""
+
+        connected = False
+
+        def get(self, url, **kwargs):
+            if self.connected:
+                raise StopAsyncIteration
+            self.connected = True
+            return super().get(url, **kwargs)
+
+    def read(url):
+        # The client prints why it connects again.
+        with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(StopAsyncIteration):
+            for event in module.SSEClient(url, retry=0, session=Once()):
+                yield {"event": event.event, "data": event.data}
+
+    return version("sseclient"), read
 
 
 def json_lines():
