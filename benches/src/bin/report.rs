@@ -382,7 +382,7 @@ where
         .margin_right(60)
         .x_label_area_size(44)
         .y_label_area_size(160)
-        .build_cartesian_2d(0.0..most, (0..bars.len()).into_segmented())?;
+        .build_cartesian_2d(0.0..most, (0..bars.len() - 1).into_segmented())?;
     let label = |place: &SegmentValue<usize>| match place {
         SegmentValue::CenterOf(bar) => bars.get(*bar).map_or_else(String::new, |bar| bar.0.clone()),
         SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
