@@ -175,8 +175,8 @@
 //!
 //! Creating an adapter needs no runtime. An adapter with the default timer is not a [`Stream`] if the
 //! feature `tokio` is disabled or if the target is `wasm32-unknown-unknown`, so polling it does not compile.
-//! The error says so, except that of a method such as `map` (E0599), which says only that the adapter is not
-//! a `Stream`. Call [`with_timer`].
+//! The compiler error of `next` and `poll_next` names the feature and [`with_timer`]. Other methods, such as
+//! `map` and [`keepalive`], give error E0599, which says only that the adapter is not a `Stream`.
 //!
 //! # HTTP servers
 //!

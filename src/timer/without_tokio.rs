@@ -27,16 +27,18 @@ impl TokioTimer {
     }
 }
 
-/// Adds methods that no program can call. They have the names of those methods of `Stream` and `StreamExt`
-/// that poll a stream, and the compiler prefers them. It then reports that the timer is missing. Without
-/// them, it would report only that the adapter is not a `Stream`.
+/// Adds methods that no program can call. They have the names of `Stream::poll_next`, `StreamExt::next` and
+/// `StreamExt::poll_next_unpin`. The compiler prefers the methods of a type to those of a trait, so it
+/// reports that the timer is missing. Otherwise it would report only that the adapter is not a `Stream`.
 macro_rules! explain_missing_timer {
     ($adapter:ident) => {
         impl<S: Stream, F> $adapter<S, F, TokioTimer> {
             #[doc(hidden)]
+            #[expect(clippy::should_implement_trait)]
             pub fn next(&mut self) -> Pending<Option<S::Item>>
             where
-                // With `for`, the compiler checks the bound where the method is called instead of here.
+                // With `for`, the compiler checks the bound where the method is called instead of here
+                // (rust-lang/rust#50935).
                 for<'a> TokioTimer: Timer,
             {
                 pending()

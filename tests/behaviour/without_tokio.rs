@@ -72,7 +72,7 @@ pub fn keep<S: Stream<Item = u8>>(inner: S, idle: Duration) -> Kept<S> {
     assert!(built, "{stderr}");
 }
 
-/// Methods of the same names as in the crate `futures`.
+/// An extension trait with three of the method names of `futures::StreamExt`.
 const STREAM_EXT: &str = r#"
 use core::{pin::Pin, task::Context, time::Duration};
 use futures_core::Stream;
@@ -97,6 +97,7 @@ fn polling_with_the_default_timer_is_an_error_that_says_what_to_do() {
     let uses = [
         "fn use_it(stream: impl Stream) {} use_it(stream);",
         "stream.next();",
+        "core::pin::pin!(stream).next();",
         "stream.poll_next_unpin(cx);",
         "Pin::new(&mut stream).poll_next(cx);",
     ];
@@ -130,10 +131,14 @@ pub fn case_{i}_{k}(inner: impl Stream<Item = u8> + Unpin, idle: Duration, cx: &
 fn another_method_with_the_default_timer_is_error_e0599() {
     let code = "pub fn map(inner: impl Stream<Item = u8>, idle: Duration) {
     inner.keepalive(idle, 0).map(|_| ());
+}
+
+pub fn keepalive(inner: impl Stream<Item = u8>, idle: Duration) {
+    inner.idle_timeout(idle).keepalive(idle, 0);
 }";
     let (built, stderr) = check("mapped", &format!("{STREAM_EXT}{code}"));
     assert!(!built);
-    assert!(stderr.contains("E0599"), "{stderr}");
+    assert_eq!(stderr.matches("error[E0599]").count(), 2, "{stderr}");
     assert!(stderr.contains(": Stream`"), "{stderr}");
 }
 
@@ -144,6 +149,7 @@ fn methods_of_the_same_names_work_with_another_timer() {
     let sleep = |_| core::future::ready(());
     let mut stream = inner.keepalive(idle, 0).with_timer(stream_keepalive::SleepTimer::new(sleep));
     stream.next();
+    core::pin::pin!(&mut stream).next();
     stream.poll_next_unpin(cx);
     let _ = Pin::new(&mut stream).poll_next(cx);
 }";

@@ -376,13 +376,14 @@ where
         .fold(f64::MIN_POSITIVE, f64::max);
     // The first bar is at the top.
     let bars: Vec<_> = panel.bars.iter().rev().collect();
+    let last = bars.len().checked_sub(1).context("a chart without bars")?;
     let mut chart = ChartBuilder::on(area)
         .caption(&panel.title, style(15, FontStyle::Bold))
         .margin(8)
         .margin_right(60)
         .x_label_area_size(44)
         .y_label_area_size(160)
-        .build_cartesian_2d(0.0..most, (0..bars.len() - 1).into_segmented())?;
+        .build_cartesian_2d(0.0..most, (0..last).into_segmented())?;
     let label = |place: &SegmentValue<usize>| match place {
         SegmentValue::CenterOf(bar) => bars.get(*bar).map_or_else(String::new, |bar| bar.0.clone()),
         SegmentValue::Exact(_) | SegmentValue::Last => String::new(),

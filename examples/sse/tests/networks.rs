@@ -7,7 +7,7 @@ mod server;
 use std::time::Duration;
 
 use anyhow::Result;
-use programs::{Browser, Server, within};
+use programs::{Browser, Server};
 use proxies::{
     network::{Chain, Conditions},
     nginx::{self, CONNECTIONS, Front, NGINX},
@@ -56,13 +56,8 @@ impl Networks {
         let url = format!("http://{}/", self.proxy.addr);
         let page = Browser::open(&url, &[]).await?;
         page.wait_for("state", "connected").await?;
-        let told_the_interval = async {
-            while page.text("keepalives").await? == "0" {
-                sleep(IDLE / 10).await;
-            }
-            anyhow::Ok(())
-        };
-        within(told_the_interval).await?;
+        // A keepalive has told it the interval.
+        page.wait_for_count("keepalives", 1).await?;
         Ok(page)
     }
 }

@@ -29,7 +29,7 @@ async fn the_page_and_the_server_give_up_a_connection_that_freezes() {
     forwarder.freeze();
     let frozen = Instant::now();
     server.program.type_line("in between").await.unwrap();
-    browser.wait_for("lost", "1").await.unwrap();
+    browser.wait_for_count("lost", 1).await.unwrap();
     // Three intervals, and what a busy machine may add.
     assert!(frozen.elapsed() < Duration::from_secs(3) + LATE);
     browser.wait_for("last", "in between").await.unwrap();

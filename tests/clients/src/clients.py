@@ -76,28 +76,31 @@ def sseclient():
 def older_sseclient():
     import requests
 
-    # A module of sseclient-py has the same name.
+    # An import would find the module of sseclient-py, which has the same name.
     path = distribution("sseclient").locate_file("sseclient.py")
     spec = spec_from_file_location("older_sseclient", path)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    # It reads the connection below the chunks of HTTP/1.1, and does not see where a response ends.
+    # This client does not decode the chunks of HTTP/1.1, so it would not see the end of a response.
     HTTPConnection._http_vsn_str = "HTTP/1.0"
 
+    class Ended(Exception):
+        pass
+
     class Once(requests.Session):
-        """Ends the client, which would connect again for ever."""
+        """Ends the client, which would otherwise reconnect forever."""
 
         connected = False
 
         def get(self, url, **kwargs):
             if self.connected:
-                raise StopAsyncIteration
+                raise Ended
             self.connected = True
             return super().get(url, **kwargs)
 
     def read(url):
         # The client prints why it connects again.
-        with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(StopAsyncIteration):
+        with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(Ended):
             for event in module.SSEClient(url, retry=0, session=Once()):
                 yield {"event": event.event, "data": event.data}
 

@@ -61,7 +61,8 @@ impl Browser {
         self.client.find(Locator::Id(id)).await?.text().await
     }
 
-    /// Waits until the element with this id has this text. The text must stay long enough to be seen.
+    /// Waits until the element with this id has this text. It looks every 50 ms, so it can miss a
+    /// text that is replaced sooner.
     pub async fn wait_for(&self, id: &str, text: &str) -> Result<()> {
         let shown = self.wait_until(id, |shown| shown == text).await;
         shown.with_context(|| format!("waiting for {text:?}"))
