@@ -187,6 +187,7 @@ async fn a_page_that_becomes_visible_does_not_wait_for_three_intervals() {
         let frozen = Instant::now();
         // By then one keepalive is overdue. The watchdog alone would wait for three.
         sleep(interval.mul_f64(1.6)).await;
+        assert_eq!(page.lost().await, "0", "nothing has told the page yet");
         page.browser.run(shown).await.unwrap();
         page.expect_it_has_reconnected().await;
         let after = frozen.elapsed();
