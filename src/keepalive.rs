@@ -39,7 +39,8 @@ pin_project! {
     /// budget], which makes every Tokio resource return `Pending`, even if it has an item. The adapter then
     /// inserts no keepalive before a poll that begins with budget left.
     ///
-    /// **Every item is activity**, including an `Err`.
+    /// **Every item is activity**, including an `Err`. A filler of your own can
+    /// [exclude](Fill::observe) some of them.
     ///
     /// **A terminated stream stays terminated.** After the end, the adapter returns `None` forever, yields
     /// no more keepalives, and never polls the inner stream again. It is a [`FusedStream`] even if the
@@ -190,7 +191,7 @@ impl<S: Stream, F, T> Keepalive<S, F, T> {
     /// client gets them immediately and knows that it is connected. If the first poll returns an item,
     /// that item serves the same purpose, and no keepalive is added.
     ///
-    /// If the filler is not [`ready`](Fill::ready), no keepalive is inserted and the idle clock starts as
+    /// If the [filler](Fill::fill) returns `None`, no keepalive is inserted and the idle clock starts as
     /// usual. Set `idle` to [`Duration::MAX`] to get this one keepalive and no others.
     ///
     /// The method has no effect if the adapter has been polled before, or if `idle` is zero at the first
@@ -235,14 +236,15 @@ impl<S: Stream, F: Fill<S::Item>, T: Timer> Stream for Keepalive<S, F, T> {
         let polled = this.inner.poll_next(cx);
         match &polled {
             Poll::Ready(Some(item)) => {
-                this.clock.stop();
-                this.fill.observe(item);
+                if this.fill.observe(item) {
+                    this.clock.stop();
+                }
             }
             Poll::Ready(None) => this.clock.terminate(),
             Poll::Pending => {
                 ready!(this.clock.poll_expired(settled, cx));
-                if this.fill.ready() {
-                    return Poll::Ready(Some(this.fill.fill()));
+                if let Some(keepalive) = this.fill.fill() {
+                    return Poll::Ready(Some(keepalive));
                 }
                 // Start the clock again. If it expires within this poll, let other tasks run first.
                 if this.clock.poll_expired(settled, cx).is_ready() {

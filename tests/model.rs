@@ -41,9 +41,8 @@ struct Layer {
     idle: Duration,
     /// The calls at which the filler panics, or the closure that makes the last item.
     panics: Vec<bool>,
-    /// The calls at which `ready` returns `false`, and at which it panics.
+    /// The calls at which `fill` returns `None`.
     declines: Vec<bool>,
-    ready_panics: Vec<bool>,
     /// The items at which `observe` panics.
     observe_panics: Vec<bool>,
 }
@@ -223,10 +222,11 @@ impl Lived {
 
     fn answer(&mut self, layer: usize, now: Duration, found: Outcome, budget: Budget) -> Outcome {
         let moment = match found {
-            Outcome::Event(_) => {
-                self.history.push(Moment::Busy);
-                return self.observe(found);
-            }
+            Outcome::Event(_) => match self.observe(found) {
+                // The item is lost, so it changes nothing about the idle time.
+                Outcome::Panic => return Outcome::Panic,
+                _ => Moment::Busy,
+            },
             Outcome::End => Moment::Ended,
             // The poll did not return, so it changes nothing about the idle time.
             Outcome::Panic => return found,
@@ -269,9 +269,6 @@ impl Lived {
                 self.history.push(Moment::Busy);
                 let asked = self.asked;
                 self.asked += 1;
-                if panics(&self.layer.ready_panics, asked) {
-                    return Outcome::Panic;
-                }
                 if panics(&self.layer.declines, asked) {
                     self.history.push(Moment::Idle(now));
                     return Outcome::Nothing;
@@ -351,8 +348,8 @@ struct Maker {
     seen: usize,
 }
 
-impl Fill<Event> for Maker {
-    fn fill(&mut self) -> Event {
+impl Maker {
+    fn make(&mut self) -> Event {
         let before = self.made;
         self.made += 1;
         panic_if(panics(&self.layer.panics, before));
@@ -362,17 +359,19 @@ impl Fill<Event> for Maker {
             seen: self.seen,
         }
     }
+}
 
-    fn observe(&mut self, _: &Event) {
-        self.seen += 1;
-        panic_if(panics(&self.layer.observe_panics, self.seen - 1));
-    }
-
-    fn ready(&mut self) -> bool {
+impl Fill<Event> for Maker {
+    fn fill(&mut self) -> Option<Event> {
         let asked = self.asked;
         self.asked += 1;
-        panic_if(panics(&self.layer.ready_panics, asked));
-        !panics(&self.layer.declines, asked)
+        (!panics(&self.layer.declines, asked)).then(|| self.make())
+    }
+
+    fn observe(&mut self, _: &Event) -> bool {
+        self.seen += 1;
+        panic_if(panics(&self.layer.observe_panics, self.seen - 1));
+        true
     }
 }
 
@@ -411,7 +410,7 @@ impl<T: Timer + Unpin> Stack<T> {
                 let stream = IdleTimeout::new(self, layer.idle).with_timer(timer);
                 match last {
                     true => Self::IdleTimeout(Box::new(
-                        stream.with_last(Box::new(move || maker.fill())),
+                        stream.with_last(Box::new(move || maker.make())),
                     )),
                     false => Self::QuietTimeout(Box::new(stream)),
                 }
@@ -630,17 +629,14 @@ fn layer() -> impl Strategy<Value = Layer> {
         any::<bool>().prop_map(|last| Kind::IdleTimeout { last }),
     ];
     let calls = || vec(proptest::bool::weighted(0.2), 0..4);
-    let calls = (calls(), calls(), calls(), calls());
-    (kind, idle(), calls).prop_map(
-        |(kind, idle, (panics, declines, ready_panics, observe_panics))| Layer {
-            kind,
-            idle,
-            panics,
-            declines,
-            ready_panics,
-            observe_panics,
-        },
-    )
+    let calls = (calls(), calls(), calls());
+    (kind, idle(), calls).prop_map(|(kind, idle, (panics, declines, observe_panics))| Layer {
+        kind,
+        idle,
+        panics,
+        declines,
+        observe_panics,
+    })
 }
 
 fn budget() -> impl Strategy<Value = Budget> {

@@ -134,7 +134,7 @@ pub(crate) enum Filler {
 }
 
 impl<E> Fill<Result<Frame<Bytes>, E>> for Filler {
-    fn fill(&mut self) -> Result<Frame<Bytes>, E> {
+    fn fill(&mut self) -> Option<Result<Frame<Bytes>, E>> {
         match self {
             Self::Sse(sse) => sse.fill(),
             Self::Lines(lines) => lines.fill(),
@@ -142,19 +142,11 @@ impl<E> Fill<Result<Frame<Bytes>, E>> for Filler {
         }
     }
 
-    fn observe(&mut self, frame: &Result<Frame<Bytes>, E>) {
+    fn observe(&mut self, frame: &Result<Frame<Bytes>, E>) -> bool {
         match self {
             Self::Sse(sse) => sse.observe(frame),
             Self::Lines(lines) => lines.observe(frame),
             Self::Grpc(grpc) => grpc.observe(frame),
-        }
-    }
-
-    fn ready(&mut self) -> bool {
-        match self {
-            Self::Sse(sse) => Fill::<Result<Frame<Bytes>, E>>::ready(sse),
-            Self::Lines(lines) => Fill::<Result<Frame<Bytes>, E>>::ready(lines),
-            Self::Grpc(grpc) => Fill::<Result<Frame<Bytes>, E>>::ready(grpc),
         }
     }
 }

@@ -90,15 +90,16 @@ enum Message {
 struct ResumePoint(String);
 
 impl Fill<Message> for ResumePoint {
-    fn observe(&mut self, message: &Message) {
+    fn fill(&mut self) -> Option<Message> {
+        let id = self.0.clone();
+        Some(Message::Keepalive { id })
+    }
+
+    fn observe(&mut self, message: &Message) -> bool {
         if let Message::Line(line) = message {
             self.0.clone_from(&line.id);
         }
-    }
-
-    fn fill(&mut self) -> Message {
-        let id = self.0.clone();
-        Message::Keepalive { id }
+        true
     }
 }
 

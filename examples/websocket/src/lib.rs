@@ -39,17 +39,18 @@ struct ResumePoint {
 }
 
 impl Fill<Event> for ResumePoint {
-    fn observe(&mut self, event: &Event) {
+    fn fill(&mut self) -> Option<Event> {
+        Some(Event::Keepalive {
+            id: self.id.clone(),
+            idle: self.idle,
+        })
+    }
+
+    fn observe(&mut self, event: &Event) -> bool {
         if let Event::Line { id, .. } = event {
             self.id.clone_from(id);
         }
-    }
-
-    fn fill(&mut self) -> Event {
-        Event::Keepalive {
-            id: self.id.clone(),
-            idle: self.idle,
-        }
+        true
     }
 }
 

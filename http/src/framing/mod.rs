@@ -86,27 +86,23 @@ impl<P: Parse + Default> Framed<P> {
 }
 
 impl<P: Parse> Framed<P> {
-    fn is_ready(&self) -> bool {
-        !self.ended && self.parser.is_between_frames()
-    }
-
-    fn fill(&mut self) -> Bytes {
+    fn fill(&mut self) -> Option<Bytes> {
+        if self.ended || !self.parser.is_between_frames() {
+            return None;
+        }
         self.parser.keepalive_sent();
-        self.keepalive.clone()
+        Some(self.keepalive.clone())
     }
 
-    fn read_result<E>(&mut self, item: &Result<Bytes, E>) {
-        match item {
-            Ok(bytes) => self.parser.read(bytes),
-            Err(_) => self.ended = true,
-        }
+    /// Returns whether the bytes are activity: an empty chunk sends nothing.
+    fn read(&mut self, bytes: &[u8]) -> bool {
+        self.parser.read(bytes);
+        !bytes.is_empty()
     }
 
-    fn read_frame<E>(&mut self, item: &Result<Frame<Bytes>, E>) {
-        match item.as_ref().map(Frame::data_ref) {
-            Ok(Some(bytes)) => self.parser.read(bytes),
-            Ok(None) | Err(_) => self.ended = true,
-        }
+    fn end(&mut self) -> bool {
+        self.ended = true;
+        true
     }
 }
 
@@ -114,52 +110,43 @@ macro_rules! impl_fill {
     ($($filler:ty),*) => {$(
         impl Fill<Bytes> for $filler {
             #[inline]
-            fn fill(&mut self) -> Bytes {
+            fn fill(&mut self) -> Option<Bytes> {
                 self.0.fill()
             }
 
             #[inline]
-            fn observe(&mut self, item: &Bytes) {
-                self.0.parser.read(item);
-            }
-
-            #[inline]
-            fn ready(&mut self) -> bool {
-                self.0.is_ready()
+            fn observe(&mut self, item: &Bytes) -> bool {
+                self.0.read(item)
             }
         }
 
         impl<E> Fill<Result<Bytes, E>> for $filler {
             #[inline]
-            fn fill(&mut self) -> Result<Bytes, E> {
-                Ok(self.0.fill())
+            fn fill(&mut self) -> Option<Result<Bytes, E>> {
+                self.0.fill().map(Ok)
             }
 
             #[inline]
-            fn observe(&mut self, item: &Result<Bytes, E>) {
-                self.0.read_result(item);
-            }
-
-            #[inline]
-            fn ready(&mut self) -> bool {
-                self.0.is_ready()
+            fn observe(&mut self, item: &Result<Bytes, E>) -> bool {
+                match item {
+                    Ok(bytes) => self.0.read(bytes),
+                    Err(_) => self.0.end(),
+                }
             }
         }
 
         impl<E> Fill<Result<Frame<Bytes>, E>> for $filler {
             #[inline]
-            fn fill(&mut self) -> Result<Frame<Bytes>, E> {
-                Ok(Frame::data(self.0.fill()))
+            fn fill(&mut self) -> Option<Result<Frame<Bytes>, E>> {
+                Some(Ok(Frame::data(self.0.fill()?)))
             }
 
             #[inline]
-            fn observe(&mut self, item: &Result<Frame<Bytes>, E>) {
-                self.0.read_frame(item);
-            }
-
-            #[inline]
-            fn ready(&mut self) -> bool {
-                self.0.is_ready()
+            fn observe(&mut self, item: &Result<Frame<Bytes>, E>) -> bool {
+                match item.as_ref().map(Frame::data_ref) {
+                    Ok(Some(bytes)) => self.0.read(bytes),
+                    Ok(None) | Err(_) => self.0.end(),
+                }
             }
         }
     )*};

@@ -12,17 +12,17 @@ use stream_keepalive::Fill;
 use stream_keepalive_http::framing::{Grpc, Lines, Sse};
 
 /// Returns whether a keepalive may be inserted before the first chunk and after each chunk.
-fn readiness<F: Fill<Bytes>>(mut filler: F, chunks: &[&[u8]]) -> Vec<bool> {
-    let mut ready = vec![filler.ready()];
+fn readiness<F: Fill<Bytes> + Clone>(mut filler: F, chunks: &[&[u8]]) -> Vec<bool> {
+    let mut ready = vec![filler.clone().fill().is_some()];
     for chunk in chunks {
         filler.observe(&Bytes::copy_from_slice(chunk));
-        ready.push(filler.ready());
+        ready.push(filler.clone().fill().is_some());
     }
     ready
 }
 
 /// Returns whether a keepalive may be inserted after these chunks.
-fn is_ready<F: Fill<Bytes>>(filler: F, chunks: &[&[u8]]) -> bool {
+fn is_ready<F: Fill<Bytes> + Clone>(filler: F, chunks: &[&[u8]]) -> bool {
     readiness(filler, chunks).pop().unwrap()
 }
 
@@ -36,9 +36,9 @@ fn relay<F: Fill<Bytes>>(
     let mut sent = Vec::new();
     let mut keepalives = Vec::new();
     let mut fill = |filler: &mut F, sent: &mut Vec<u8>| {
-        if filler.ready() {
+        if let Some(keepalive) = filler.fill() {
             keepalives.push(sent.len());
-            sent.extend_from_slice(&filler.fill());
+            sent.extend_from_slice(&keepalive);
         }
     };
     for (index, chunk) in chunks.iter().enumerate() {
@@ -102,10 +102,10 @@ fn frames_are_ready_after<F>(mut filler: F, chunks: &[Chunk]) -> bool
 where
     F: Fill<Result<Frame<Bytes>, &'static str>>,
 {
-    chunks
-        .iter()
-        .for_each(|chunk| filler.observe(&frame(*chunk)));
-    filler.ready()
+    for chunk in chunks {
+        filler.observe(&frame(*chunk));
+    }
+    filler.fill().is_some()
 }
 
 fn results_are_ready_after<F>(mut filler: F, chunks: &[Chunk]) -> bool
@@ -116,7 +116,7 @@ where
         let frame = frame(*chunk).map(|frame| frame.into_data().expect("a frame with data"));
         filler.observe(&frame);
     }
-    filler.ready()
+    filler.fill().is_some()
 }
 
 macro_rules! for_each_filler {
@@ -144,6 +144,25 @@ fn an_empty_chunk_changes_nothing() {
 }
 
 #[test]
+fn an_empty_chunk_is_no_activity_and_everything_else_is() {
+    fn activity<F>(mut filler: F) -> bool
+    where
+        F: Fill<Bytes> + Fill<Result<Bytes, ()>> + Fill<Result<Frame<Bytes>, ()>>,
+    {
+        let of_chunk = ["", "{"].map(Bytes::from).map(|chunk| {
+            let result: Result<Bytes, ()> = Ok(chunk.clone());
+            let frame: Result<Frame<Bytes>, ()> = Ok(Frame::data(chunk.clone()));
+            let activity = [filler.observe(&chunk), filler.observe(&result)];
+            [activity[0], activity[1], filler.observe(&frame)]
+        });
+        let error: Result<Bytes, ()> = Err(());
+        let trailers: Result<Frame<Bytes>, ()> = Ok(Frame::trailers(HeaderMap::new()));
+        of_chunk == [[false; 3], [true; 3]] && filler.observe(&error) && filler.observe(&trailers)
+    }
+    for_each_filler!(activity);
+}
+
+#[test]
 fn half_a_frame_is_not_filled() {
     for_each_filler!(|filler| !is_ready(filler, &[b"{"]));
     for_each_filler!(|filler| !results_are_ready_after(filler, &[Chunk::HalfFrame]));
@@ -167,12 +186,12 @@ fn each_item_type_gets_the_same_keepalive() {
     where
         F: Fill<Bytes> + Fill<Result<Bytes, ()>> + Fill<Result<Frame<Bytes>, ()>>,
     {
-        let result: Result<Bytes, ()> = filler.fill();
-        let frame: Result<Frame<Bytes>, ()> = filler.fill();
+        let result: Option<Result<Bytes, ()>> = filler.fill();
+        let frame: Option<Result<Frame<Bytes>, ()>> = filler.fill();
         [
-            filler.fill(),
-            result.unwrap(),
-            frame.unwrap().into_data().unwrap(),
+            filler.fill().unwrap(),
+            result.unwrap().unwrap(),
+            frame.unwrap().unwrap().into_data().unwrap(),
         ]
     }
     assert_eq!(keepalives(Sse::comment()), [":\n\n"; 3]);
@@ -185,8 +204,8 @@ fn each_item_type_gets_the_same_keepalive() {
 #[test]
 fn a_keepalive_is_not_copied() {
     let keepalive = Bytes::from(vec![b'\n'; 100]);
-    let filled: Bytes = Lines::new(keepalive.clone()).fill();
-    assert_eq!(filled.as_ptr(), keepalive.as_ptr());
+    let filled: Option<Bytes> = Lines::new(keepalive.clone()).fill();
+    assert_eq!(filled.unwrap().as_ptr(), keepalive.as_ptr());
 }
 
 #[test]

@@ -173,9 +173,9 @@ fn a_second_byte_order_mark_is_a_field() {
 #[test]
 fn a_byte_order_mark_after_a_keepalive_is_a_field() {
     let mut filler = Sse::comment();
-    let _comment: Bytes = filler.fill();
+    let _comment: Option<Bytes> = filler.fill();
     filler.observe(&Bytes::from(MARK));
-    assert!(!Fill::<Bytes>::ready(&mut filler));
+    assert_eq!(Fill::<Bytes>::fill(&mut filler), None);
 }
 
 #[test]
