@@ -201,7 +201,7 @@ async fn the_python_client_reads_empty_messages() {
     let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
     let mut client = Command::new(python)
         .args([
-            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stacks/watch.py"),
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/watch.py"),
             &server.to_string(),
         ])
         .stdout(Stdio::piped())
