@@ -1,8 +1,6 @@
 //! What the command-line programs of this repository share: one-line errors, common options, lines of standard
-//! input, the signals that stop a server, progress on a terminal, tables in Markdown pages, and the watchdog script of
-//! the web pages.
+//! input, the signals that stop a server, progress on a terminal, and tables in Markdown pages.
 
-mod log;
 mod options;
 mod page;
 mod progress;
@@ -17,14 +15,10 @@ use std::{
 use clap::Parser;
 use tokio::sync::mpsc;
 
-pub use log::{Line, Log};
 pub use options::{GiveUp, Immediate, Keepalive, Listen};
 pub use page::fill;
 pub use progress::Progress;
 pub use stop::{GRACE, cancel_at_signal, stop_signal};
-
-/// The script with which a page detects a dead connection.
-pub const WATCHDOG: &str = include_str!("watchdog.js");
 
 /// Parses the command line. If that fails, it prints one line on stderr and exits with code 2.
 pub fn parse<T: Parser>() -> T {

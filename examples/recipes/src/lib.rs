@@ -24,12 +24,12 @@ mod tests {
 
     #[test]
     fn the_scripts_of_the_page_are_those_of_the_examples() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../axum/pages");
         let files = [
-            "cli/src/watchdog.js",
-            "sse/src/page/events.js",
-            "sse/src/page/index.html",
-            "sse/src/page/shared.js",
+            "watchdog.js",
+            "events.js",
+            "sse.html",
+            "shared.js",
         ];
         let files = files.map(|file| fs::read_to_string(format!("{folder}/{file}")).unwrap());
         let page = include_str!("../../../docs/recipes.md");

@@ -17,7 +17,7 @@ struct Example {
 }
 
 static TONIC: Example = Example::new("tonic-events");
-static SSE: Example = Example::new("sse-events");
+static AXUM: Example = Example::new("axum-events");
 
 /// Starts the server of the tonic example on a free port.
 pub async fn server(args: &[&str]) -> anyhow::Result<Server> {
@@ -26,7 +26,7 @@ pub async fn server(args: &[&str]) -> anyhow::Result<Server> {
 
 /// Starts the server of server-sent events on a free port.
 pub async fn sse_server(args: &[&str]) -> anyhow::Result<Server> {
-    SSE.server("sse-events", args).await
+    AXUM.server("sse", args).await
 }
 
 /// Returns the path of a binary of the tonic example.

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 const LATE: Duration = Duration::from_secs(6);
 
 async fn start(keepalive: &str) -> (Server, Forwarder, Browser) {
-    let mut command = piped(env!("CARGO_BIN_EXE_websocket-events"));
+    let mut command = piped(env!("CARGO_BIN_EXE_websocket"));
     command.args(["--keepalive", keepalive]);
     let server = Server::start(&mut command).await.unwrap();
     let forwarder = Forwarder::start(server.addr).await.unwrap();

@@ -1,6 +1,6 @@
 //! Events over a WebSocket at `/events`, and a page at `/` that shows them.
 //!
-//! Run `cargo run -p websocket-events`, open the address that it prints, and type lines.
+//! Run `cargo run -p axum-events --bin websocket`, open the address that it prints, and type lines.
 
 use std::process::ExitCode;
 
@@ -11,8 +11,8 @@ use axum::{
     response::{Html, Response},
     routing::get,
 };
+use axum_events::{WATCHDOG, log::Log, websocket};
 use clap::Parser;
-use cli::Log;
 use futures::StreamExt;
 use serde::Deserialize;
 
@@ -43,9 +43,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
         args,
         log: Log::of_stdin(),
     };
-    let watchdog = ([(CONTENT_TYPE, "text/javascript")], cli::WATCHDOG);
+    let watchdog = ([(CONTENT_TYPE, "text/javascript")], WATCHDOG);
     let router = Router::new()
-        .route("/", get(Html(include_str!("page.html"))))
+        .route("/", get(Html(include_str!("../../pages/websocket.html"))))
         .route("/watchdog.js", get(watchdog))
         .route("/events", get(events))
         .with_state(app);
@@ -65,7 +65,7 @@ async fn events(
     let start = log.resume_point(resume.last.as_deref());
     let feed = log.lines_after(Some(&start)).map(Into::into);
     upgrade.on_upgrade(async move |socket| {
-        let ended = websocket_events::serve(socket, feed, start, args.keepalive.idle).await;
+        let ended = websocket::serve(socket, feed, start, args.keepalive.idle).await;
         match ended {
             Ok(()) => eprintln!("connection closed"),
             Err(error) => eprintln!("connection closed: {error}"),

@@ -29,7 +29,7 @@ async fn read(address: SocketAddr, path: &str, end: &str) -> String {
 
 #[tokio::test]
 async fn each_route_is_kept_alive_and_its_plain_counterpart_is_not() {
-    let mut command = piped(env!("CARGO_BIN_EXE_http-server"));
+    let mut command = piped(env!("CARGO_BIN_EXE_layer"));
     command.args(["--listen", "127.0.0.1:0"]);
     let Server { addr, .. } = &Server::start(&mut command).await.unwrap();
     let read = |path, end| read(*addr, path, end);

@@ -1,6 +1,6 @@
 //! Server-sent events at `/events`, and a page at `/` that shows them.
 //!
-//! Run `cargo run -p sse-events`, open the address that it prints, and type lines.
+//! Run `cargo run -p axum-events`, open the address that it prints, and type lines.
 
 use std::{convert::Infallible, future::IntoFuture, process::ExitCode};
 
@@ -11,8 +11,11 @@ use axum::{
     response::{Html, IntoResponse, Sse, sse::Event},
     routing::{MethodRouter, get},
 };
+use axum_events::{
+    WATCHDOG,
+    log::{Line, Log},
+};
 use clap::Parser;
-use cli::{Line, Log};
 use futures::StreamExt;
 use serde::Deserialize;
 use stream_keepalive::{Fill, KeepaliveExt};
@@ -54,10 +57,13 @@ async fn run(args: Args) -> anyhow::Result<()> {
         stop: stop.clone(),
     };
     let router = Router::new()
-        .route("/", get(async || Html(include_str!("page/index.html"))))
-        .route("/events.js", script(include_str!("page/events.js")))
-        .route("/shared.js", script(include_str!("page/shared.js")))
-        .route("/watchdog.js", script(cli::WATCHDOG))
+        .route(
+            "/",
+            get(async || Html(include_str!("../../pages/sse.html"))),
+        )
+        .route("/events.js", script(include_str!("../../pages/events.js")))
+        .route("/shared.js", script(include_str!("../../pages/shared.js")))
+        .route("/watchdog.js", script(WATCHDOG))
         .route("/events", get(events))
         .with_state(app);
 

@@ -1,6 +1,6 @@
 //! A server whose streaming responses are kept alive by one layer.
 //!
-//! `cargo run -p http-server` prints the commands to look at them.
+//! `cargo run -p axum-events --bin layer` prints the commands to look at them.
 
 use std::{convert::Infallible, net::SocketAddr, process::ExitCode, time::Duration};
 

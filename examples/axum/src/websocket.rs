@@ -1,14 +1,14 @@
 //! Events over a WebSocket. Each end notices when the other one is gone.
 //!
-//! [`serve`] is the server, [`listen`] is a Rust client, and `page.html` is a client in a browser.
+//! [`serve`] is the server, [`listen`] is a Rust client, and `pages/websocket.html` is a client in a browser.
 
 use std::{future::ready, io, pin::pin, time::Duration};
 
+use crate::log::Line;
 use axum::{
     body::Bytes,
     extract::ws::{Message, WebSocket},
 };
-use cli::Line;
 use futures::{SinkExt, Stream, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use stream_keepalive::{Fill, KeepaliveExt};

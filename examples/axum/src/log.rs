@@ -26,7 +26,7 @@ impl Log {
     /// Reads standard input. The streams stay open when it ends.
     pub fn of_stdin() -> Self {
         let (sender, lines) = watch::channel(Vec::new());
-        let mut input = crate::lines_of_stdin();
+        let mut input = cli::lines_of_stdin();
         tokio::spawn(async move {
             while let Some(line) = input.recv().await {
                 sender.send_modify(|lines| lines.push(line));

@@ -3,7 +3,10 @@
 use std::{io, net::SocketAddr, pin::pin, sync::Mutex, time::Duration};
 
 use axum::{Router, extract::WebSocketUpgrade, routing::get};
-use cli::Line;
+use axum_events::{
+    log::Line,
+    websocket::{Event, listen, serve},
+};
 use futures::{Stream, StreamExt, stream};
 use programs::{Forwarder, within};
 use tokio::{
@@ -12,7 +15,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_tungstenite::{connect_async, tungstenite};
-use websocket_events::{Event, listen, serve};
 
 const IDLE: Duration = Duration::from_millis(500);
 

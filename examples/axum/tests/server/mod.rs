@@ -2,7 +2,7 @@ use programs::{Server, piped};
 use tokio::process::Command;
 
 pub fn command(args: &[&str]) -> Command {
-    let mut command = piped(env!("CARGO_BIN_EXE_sse-events"));
+    let mut command = piped(env!("CARGO_BIN_EXE_sse"));
     command.args(args);
     command
 }
