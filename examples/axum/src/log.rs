@@ -1,5 +1,8 @@
+//! The lines of standard input, which a client can resume.
+
 use std::{
-    future::pending,
+    io::{self, BufRead},
+    thread,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -26,13 +29,16 @@ impl Log {
     /// Reads standard input. The streams stay open when it ends.
     pub fn of_stdin() -> Self {
         let (sender, lines) = watch::channel(Vec::new());
-        let mut input = cli::lines_of_stdin();
-        tokio::spawn(async move {
-            while let Some(line) = input.recv().await {
+        // Tokio's stdin would delay the exit, because its blocking read cannot be cancelled.
+        thread::spawn(move || {
+            for line in io::stdin().lock().split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
                 sender.send_modify(|lines| lines.push(line));
             }
             // The streams would end if the sender were dropped.
-            pending::<()>().await;
+            loop {
+                thread::park();
+            }
         });
         Self::new(lines)
     }

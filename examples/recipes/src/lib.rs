@@ -25,12 +25,7 @@ mod tests {
     #[test]
     fn the_scripts_of_the_page_are_those_of_the_examples() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../axum/pages");
-        let files = [
-            "watchdog.js",
-            "events.js",
-            "sse.html",
-            "shared.js",
-        ];
+        let files = ["watchdog.js", "events.js", "sse.html", "shared.js"];
         let files = files.map(|file| fs::read_to_string(format!("{folder}/{file}")).unwrap());
         let page = include_str!("../../../docs/recipes.md");
         let scripts: Vec<_> = page.split("```js\n").skip(1).collect();

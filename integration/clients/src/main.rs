@@ -1,16 +1,16 @@
 //! Tries every keepalive with every client, and writes the tables of docs/clients.md: `cargo run -p clients`
 
-use std::{num::NonZeroUsize, process::ExitCode, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 use anyhow::Result;
 use clap::Parser;
-use cli::Progress;
 use clients::{
     client::{self, Client},
     keepalives::{COMMENTS, EVENTS, LINES},
     table::{self, Row},
 };
 use futures::{StreamExt, stream};
+use programs::{Progress, markdown};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/clients.md");
 
@@ -26,12 +26,9 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    cli::exit_code(write_tables(cli::parse()).await)
-}
-
-async fn write_tables(args: Args) -> Result<()> {
-    let at_once = args.at_once.get();
+async fn main() -> Result<()> {
+    let Args { at_once } = Args::parse();
+    let at_once = at_once.get();
     let events = [&COMMENTS[..], &EVENTS].concat();
     let events = try_clients(&client::EVENTS, &events, at_once).await;
     let lines = try_clients(&client::LINES, &LINES, at_once).await;
@@ -41,7 +38,7 @@ async fn write_tables(args: Args) -> Result<()> {
         ("lines", table::write(&lines, &LINES, 0)),
     ] {
         println!("{table}");
-        cli::fill(PAGE, name, &table)?;
+        markdown::fill(PAGE, name, &table)?;
     }
     Ok(())
 }

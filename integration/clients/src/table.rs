@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use programs::markdown;
+
 use crate::{
     client::{Client, Tried},
     stream::Place,
@@ -17,11 +19,11 @@ pub fn write(rows: &[Row<'_>], keepalives: &[&str], first: usize) -> String {
         .iter()
         .map(|keepalive| code(&on_a_line(keepalive)))
         .collect();
-    let mut table = format!("| client | version | {} |\n", columns.join(" | "));
-    table += &format!("|---|---|{}\n", "---|".repeat(columns.len()));
+    let columns = columns.iter().map(String::as_str);
+    let headings: Vec<_> = ["client", "version"].into_iter().chain(columns).collect();
     let mut notes = Notes::default();
-    for (client, tried) in rows {
-        let (version, cells) = match tried {
+    let rows = rows.iter().map(|(client, tried)| {
+        let (version, cells): (_, Vec<_>) = match tried {
             Some(Tried { version, verdicts }) => {
                 let verdicts = &verdicts[first..][..keepalives.len()];
                 let cells = verdicts.iter().map(|places| notes.cell(places)).collect();
@@ -29,8 +31,11 @@ pub fn write(rows: &[Row<'_>], keepalives: &[&str], first: usize) -> String {
             }
             None => ("", vec!["not tried".to_owned(); keepalives.len()]),
         };
-        table += &format!("| {} | {version} | {} |\n", client.name, cells.join(" | "));
-    }
+        [client.name.to_owned(), version.to_owned()]
+            .into_iter()
+            .chain(cells)
+    });
+    let mut table = markdown::table(&headings, rows);
     for (number, note) in (1..).zip(&notes.0) {
         // A list begins after a blank line.
         let separator = if number == 1 { "\n" } else { "" };

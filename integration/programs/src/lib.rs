@@ -1,9 +1,13 @@
-//! Runs programs for tests. A program is killed when its value is dropped, even by a panic.
+//! Runs programs for tests and measurements, shows their progress, and writes their results into pages.
+//!
+//! A program is killed when its value is dropped, even by a panic.
 
 #[cfg(feature = "browser")]
 mod browser;
 mod forwarder;
+pub mod markdown;
 mod output;
+mod progress;
 
 use std::{
     ffi::OsStr,
@@ -28,6 +32,7 @@ pub use forwarder::Forwarder;
 #[cfg(unix)]
 pub use nix::sys::signal::Signal;
 pub use output::Output;
+pub use progress::Progress;
 
 /// The limit of every wait. It leaves room for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,8 +2,9 @@
 //!
 //! `cargo run -p axum-events --bin layer` prints the commands to look at them.
 
-use std::{convert::Infallible, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
+use anyhow::Context;
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -19,7 +20,7 @@ use clap::Parser;
 use futures::{Stream, StreamExt, stream};
 use reqwest::Client;
 use stream_keepalive_http::KeepaliveLayer;
-use tokio::time::sleep;
+use tokio::{net::TcpListener, time::sleep};
 
 /// Short, for the demonstration. Behind a proxy, use at most half of its timeout.
 const IDLE: Duration = Duration::from_secs(1);
@@ -28,20 +29,19 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Serves streams that pause for five seconds, with and without a layer that keeps them alive.
 #[derive(Parser)]
-#[command(mut_arg("listen", |listen| listen.default_value("127.0.0.1:3000")))]
 struct Args {
-    #[command(flatten)]
-    listen: cli::Listen,
+    /// Listen on this address; port 0 picks a free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    cli::exit_code(run(cli::parse()).await)
-}
-
-async fn run(args: Args) -> anyhow::Result<()> {
-    let listener = args.listen.bind().await?;
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let listener = TcpListener::bind(args.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
+    println!("listening on {address}");
     println!("try:");
     println!("  curl -N http://{address}/events        # server-sent events");
     println!("  curl -N http://{address}/lines         # lines of JSON");

@@ -2,7 +2,9 @@
 //!
 //! Run `cargo run -p axum-events`, open the address that it prints, and type lines.
 
-use std::{convert::Infallible, future::IntoFuture, process::ExitCode};
+use std::{convert::Infallible, future::IntoFuture, net::SocketAddr, time::Duration};
+
+use anyhow::Context;
 
 use axum::{
     Router,
@@ -19,19 +21,23 @@ use clap::Parser;
 use futures::StreamExt;
 use serde::Deserialize;
 use stream_keepalive::{Fill, KeepaliveExt};
+use tokio::{net::TcpListener, signal, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Sends each line of standard input as a server-sent event to every open page.
 #[derive(Clone, Parser)]
 struct Args {
-    #[command(flatten)]
-    listen: cli::Listen,
+    /// Listen on this address; port 0 picks a free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
 
-    #[command(flatten)]
-    keepalive: cli::Keepalive,
+    /// Send a keepalive whenever a stream has been idle for this long; 0s turns keepalives off
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    keepalive: Duration,
 
-    #[command(flatten)]
-    immediate: cli::Immediate,
+    /// Send the first keepalive immediately, unless an event is ready
+    #[arg(long)]
+    immediate: bool,
 }
 
 #[derive(Clone)]
@@ -43,14 +49,12 @@ struct App {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    cli::exit_code(run(cli::parse()).await)
-}
-
-async fn run(args: Args) -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
     let stop = CancellationToken::new();
-    let grace_over = cli::cancel_at_signal(stop.clone())?;
-    let listener = args.listen.bind().await?;
+    let listener = TcpListener::bind(args.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
+    println!("listening on {}", listener.local_addr()?);
     let app = App {
         args,
         log: Log::of_stdin(),
@@ -67,10 +71,33 @@ async fn run(args: Args) -> anyhow::Result<()> {
         .route("/events", get(events))
         .with_state(app);
 
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    let server =
+        axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     tokio::select! {
         ended = server.into_future() => Ok(ended?),
-        () = grace_over => Ok(()),
+        () = async {
+            stop_signal().await;
+            stop.cancel();
+            // A client that has stopped reading would otherwise hold up the exit.
+            sleep(Duration::from_millis(500)).await;
+        } => Ok(()),
+    }
+}
+
+/// Completes at Ctrl-C or SIGTERM.
+async fn stop_signal() {
+    let interrupted = async { signal::ctrl_c().await.expect("cannot wait for Ctrl-C") };
+    #[cfg(unix)]
+    let terminated = async {
+        use signal::unix::{SignalKind, signal};
+        let mut terminated = signal(SignalKind::terminate()).expect("cannot wait for SIGTERM");
+        terminated.recv().await;
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated => {}
     }
 }
 
@@ -117,9 +144,9 @@ async fn events(
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let start = app.log.resume_point(header.or(resume.last.as_deref()));
     let lines = app.log.lines_after(Some(&start)).map(Message::Line);
-    let idle = app.args.keepalive.idle;
+    let idle = app.args.keepalive;
     let messages = lines.keepalive_with(idle, ResumePoint(start));
-    let messages = if app.args.immediate.immediate {
+    let messages = if app.args.immediate {
         messages.immediate()
     } else {
         messages

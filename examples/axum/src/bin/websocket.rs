@@ -2,8 +2,9 @@
 //!
 //! Run `cargo run -p axum-events --bin websocket`, open the address that it prints, and type lines.
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, time::Duration};
 
+use anyhow::Context;
 use axum::{
     Router,
     extract::{Query, State, WebSocketUpgrade},
@@ -15,15 +16,18 @@ use axum_events::{WATCHDOG, log::Log, websocket};
 use clap::Parser;
 use futures::StreamExt;
 use serde::Deserialize;
+use tokio::net::TcpListener;
 
 /// Sends each line of standard input to every open page, over a WebSocket.
 #[derive(Clone, Parser)]
 struct Args {
-    #[command(flatten)]
-    listen: cli::Listen,
+    /// Listen on this address; port 0 picks a free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
 
-    #[command(flatten)]
-    keepalive: cli::Keepalive,
+    /// Send a keepalive whenever a stream has been idle for this long; 0s turns keepalives off
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    keepalive: Duration,
 }
 
 #[derive(Clone)]
@@ -33,12 +37,11 @@ struct App {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    cli::exit_code(run(cli::parse()).await)
-}
-
-async fn run(args: Args) -> anyhow::Result<()> {
-    let listener = args.listen.bind().await?;
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let listener = TcpListener::bind(args.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
+    println!("listening on {}", listener.local_addr()?);
     let app = App {
         args,
         log: Log::of_stdin(),
@@ -65,7 +68,7 @@ async fn events(
     let start = log.resume_point(resume.last.as_deref());
     let feed = log.lines_after(Some(&start)).map(Into::into);
     upgrade.on_upgrade(async move |socket| {
-        let ended = websocket::serve(socket, feed, start, args.keepalive.idle).await;
+        let ended = websocket::serve(socket, feed, start, args.keepalive).await;
         match ended {
             Ok(()) => eprintln!("connection closed"),
             Err(error) => eprintln!("connection closed: {error}"),

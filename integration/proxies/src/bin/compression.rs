@@ -1,10 +1,9 @@
 //! Compresses idle responses, and writes into docs/proxies.md when their keepalives arrive:
 //! `cargo run -p proxies --bin compression`
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result};
 use clap::Parser;
+use programs::markdown;
 use proxies::{
     compression::{COMPRESSORS, Content, run},
     scenario::PAGE,
@@ -15,27 +14,30 @@ use proxies::{
 struct Args {}
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    let Args {} = cli::parse();
-    cli::exit_code(write_table().await)
-}
-
-async fn write_table() -> Result<()> {
-    let mut table =
-        "| what compresses | content | `no-cache` | `no-cache, no-transform` |\n".to_owned();
-    table += "|---|---|---|---|\n";
+async fn main() -> Result<()> {
+    let Args {} = Args::parse();
+    let headings = [
+        "what compresses",
+        "content",
+        "`no-cache`",
+        "`no-cache, no-transform`",
+    ];
+    let mut rows = Vec::new();
     for compressor in &COMPRESSORS {
         for content in Content::ALL {
             let what = || format!("{}, {content}", compressor.description);
             // One after the other, so that they do not delay each other.
             let with = run(compressor, content, false).await.with_context(what)?;
             let without = run(compressor, content, true).await.with_context(what)?;
-            table += &format!(
-                "| {} | {content} | {with} | {without} |\n",
-                compressor.description
-            );
+            rows.push([
+                compressor.description.to_owned(),
+                content.to_string(),
+                with.to_string(),
+                without.to_string(),
+            ]);
         }
     }
+    let table = markdown::table(&headings, rows);
     print!("{table}");
-    cli::fill(PAGE, "compression", &table)
+    markdown::fill(PAGE, "compression", &table)
 }

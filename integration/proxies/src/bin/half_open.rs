@@ -1,12 +1,10 @@
 //! Runs an idle bidirectional call behind each proxy that passes gRPC on, and writes the table into
 //! docs/proxies.md: `cargo run -p proxies --bin half_open`
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result};
 use clap::Parser;
-use cli::Progress;
 use futures::{StreamExt, TryStreamExt, stream};
+use programs::{Progress, markdown};
 use proxies::{
     half_open::{LIMITS, Sender, run},
     outcome::Outcome,
@@ -23,11 +21,8 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    cli::exit_code(write_table(cli::parse()).await)
-}
-
-async fn write_table(args: Args) -> Result<()> {
+async fn main() -> Result<()> {
+    let args = Args::parse();
     let runs = LIMITS
         .iter()
         .flat_map(|limits| Sender::ALL.map(|sender| (limits, sender)));
@@ -45,15 +40,19 @@ async fn write_table(args: Args) -> Result<()> {
         .await?;
     drop(progress);
 
-    let mut table = "| limit | no keepalive | the server's | the client's | both |\n".to_owned();
-    table += "|---|---|---|---|---|\n";
-    for (limits, outcomes) in LIMITS.iter().zip(outcomes.chunks(Sender::ALL.len())) {
-        let cells: String = outcomes
-            .iter()
-            .map(|outcome| format!(" {outcome} |"))
-            .collect();
-        table += &format!("| {} |{cells}\n", limits.description);
-    }
+    let headings = [
+        "limit",
+        "no keepalive",
+        "the server's",
+        "the client's",
+        "both",
+    ];
+    let rows = LIMITS.iter().zip(outcomes.chunks(Sender::ALL.len()));
+    let rows = rows.map(|(limits, outcomes)| {
+        let outcomes = outcomes.iter().map(Outcome::to_string);
+        [limits.description.to_owned()].into_iter().chain(outcomes)
+    });
+    let table = markdown::table(&headings, rows);
     print!("{table}");
-    cli::fill(PAGE, "half-open calls", &table)
+    markdown::fill(PAGE, "half-open calls", &table)
 }

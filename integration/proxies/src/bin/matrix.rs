@@ -1,12 +1,12 @@
 //! Runs every strategy in every scenario, and writes the table of outcomes into docs/proxies.md:
 //! `cargo run -p proxies --bin matrix`
 
-use std::{process::ExitCode, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use cli::Progress;
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use programs::{Progress, markdown};
 use proxies::{
     outcome::{Outcome, Strategy, run},
     scenario::{self, PAGE, PROXIES, Scenario},
@@ -25,11 +25,8 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    cli::exit_code(write_table(cli::parse()).await)
-}
-
-async fn write_table(args: Args) -> Result<()> {
+async fn main() -> Result<()> {
+    let args = Args::parse();
     let mut strategies = vec![
         Strategy::Nothing,
         Strategy::Keepalive(4),
@@ -61,18 +58,30 @@ async fn write_table(args: Args) -> Result<()> {
     drop(progress);
 
     let mut table = format!("Run against {}.\n\n", versions.join(", "));
-    table += "| proxy | no keepalive | every T/4 | every T/2 | every T: alive, of 10 | HTTP/2 PING instead, every T/4 |\n";
-    table += "|---|---|---|---|---:|---|\n";
-    for (scenario, outcomes) in scenarios.iter().zip(outcomes.chunks(strategies.len())) {
+    let headings = [
+        "proxy",
+        "no keepalive",
+        "every T/4",
+        "every T/2",
+        "every T: alive, of 10:",
+        "HTTP/2 PING instead, every T/4",
+    ];
+    let rows = scenarios.iter().zip(outcomes.chunks(strategies.len()));
+    let rows = rows.map(|(scenario, outcomes)| {
         let [nothing, quarter, half, ping, races @ ..] = outcomes else {
             unreachable!("a chunk has an outcome for each strategy")
         };
         let alive = races.iter().filter(|outcome| outcome.is_alive()).count();
-        table += &format!(
-            "| {} | {nothing} | {quarter} | {half} | {alive} | {ping} |\n",
-            scenario.description
-        );
-    }
+        [
+            scenario.description.to_owned(),
+            nothing.to_string(),
+            quarter.to_string(),
+            half.to_string(),
+            alive.to_string(),
+            ping.to_string(),
+        ]
+    });
+    table += &markdown::table(&headings, rows);
     print!("{table}");
-    cli::fill(PAGE, "the table", &table)
+    markdown::fill(PAGE, "the table", &table)
 }

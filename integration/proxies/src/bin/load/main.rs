@@ -8,8 +8,8 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use cli::Progress;
 use futures::future::try_join_all;
+use programs::Progress;
 use proxies::{
     example,
     nginx::{self, Front},
@@ -34,14 +34,14 @@ const OTHER_FILES: usize = 64;
 /// Connects many idle subscribers through nginx, which cuts a stream after 10 idle seconds. Fails if one is
 /// dropped.
 #[derive(Parser)]
-#[command(mut_arg("keepalive", |keepalive| keepalive.default_value("4s")))]
 struct Args {
     /// The number of subscribers
     #[arg(value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     subscribers: u32,
 
-    #[command(flatten)]
-    keepalive: cli::Keepalive,
+    /// Send a keepalive whenever a stream has been idle for this long; 0s turns keepalives off
+    #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = humantime::parse_duration)]
+    keepalive: Duration,
 
     /// Stay idle for this long, and then send one event to all subscribers
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
@@ -50,7 +50,13 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    cli::exit_code(run(cli::parse()).await)
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
@@ -60,7 +66,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let files = count + connections + OTHER_FILES;
     allow_open_files(files)?;
 
-    let keepalive = humantime::format_duration(args.keepalive.idle).to_string();
+    let keepalive = humantime::format_duration(args.keepalive).to_string();
     let idle = humantime::format_duration(args.idle);
     println!(
         "{count} subscribers behind nginx, which cuts a stream after {} idle seconds; \
@@ -158,7 +164,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let due = args
         .idle
         .as_millis()
-        .checked_div(args.keepalive.idle.as_millis());
+        .checked_div(args.keepalive.as_millis());
     let due = due.unwrap_or_default().saturating_sub(1);
     ensure!(
         u128::from(fewest) >= due,

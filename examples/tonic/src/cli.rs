@@ -1,24 +1,18 @@
-//! What the command-line programs of this repository share: one-line errors, common options, lines of standard
-//! input, the signals that stop a server, progress on a terminal, and tables in Markdown pages.
-
-mod options;
-mod page;
-mod progress;
-mod stop;
+//! What the command lines of the programs share: errors of one line, lines of standard input, and the signals that stop
+//! a server.
 
 use std::{
+    future::Future,
     io::{self, BufRead},
+    net::SocketAddr,
     process::{ExitCode, exit},
     thread,
+    time::Duration,
 };
 
+use anyhow::Context;
 use clap::Parser;
-use tokio::sync::mpsc;
-
-pub use options::{GiveUp, Immediate, Keepalive, Listen};
-pub use page::fill;
-pub use progress::Progress;
-pub use stop::{GRACE, cancel_at_signal, stop_signal};
+use tokio::{net::TcpListener, sync::mpsc};
 
 /// Parses the command line. If that fails, it prints one line on stderr and exits with code 2.
 pub fn parse<T: Parser>() -> T {
@@ -45,6 +39,15 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
+/// Starts to listen, and prints the address.
+pub async fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("cannot listen on {addr}"))?;
+    println!("listening on {}", listener.local_addr()?);
+    Ok(listener)
+}
+
 /// The lines of standard input as they arrive. A server keeps running when standard input ends.
 pub fn lines_of_stdin() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(1);
@@ -58,4 +61,28 @@ pub fn lines_of_stdin() -> mpsc::Receiver<String> {
         }
     });
     receiver
+}
+
+/// How long open streams may take to end once a server stops. A client that has stopped reading would
+/// otherwise hold up the exit.
+pub const GRACE: Duration = Duration::from_millis(500);
+
+/// Completes at the first Ctrl-C or SIGTERM after this call.
+#[cfg(unix)]
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async { tokio::signal::ctrl_c().await.unwrap_or_default() })
 }
