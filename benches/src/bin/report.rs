@@ -53,8 +53,6 @@ fn main() -> Result<()> {
         ("memory", memory_table(&read("memory.json")?)),
         ("disconnect", disconnect_table(&read("disconnect.json")?)),
         ("loopback", loopback_table(&loopback)),
-        ("alt items", items_table(&read("alt-items.json")?)),
-        ("alt streams", streams_table(&[read("alt-streams.json")?])),
     ] {
         markdown::fill(Path::new(DOCS).join("performance.md"), name, &table)?;
     }
