@@ -10,8 +10,9 @@ pub static APACHE: Proxy = Proxy {
     name: "apache2",
     program: "apache2",
     version: &["-v"],
+    config: "apache2.conf",
     // `-X` runs one process in the foreground.
-    args: &["-X", "-d", ".", "-f", "config.yaml"],
+    args: &["-X", "-d", ".", "-f", "{config}"],
     scenarios: &[Scenario {
         name: "apache",
         description: "Apache mod_proxy_http2, `timeout=`",

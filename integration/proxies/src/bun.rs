@@ -12,7 +12,8 @@ pub static BUN: Proxy = Proxy {
     name: "bun",
     program: PROGRAM,
     version: &["--version"],
-    args: &["--eval", r#"eval(await Bun.file("config.yaml").text())"#],
+    config: "server.js",
+    args: &["--eval", r#"eval(await Bun.file("{config}").text())"#],
     scenarios: &[Scenario {
         name: "bun",
         description: "Bun `Bun.serve`, SSE, `idleTimeout`, T = 8 s",

@@ -16,7 +16,8 @@ pub static CADDY: Proxy = Proxy {
     name: "caddy",
     program: "caddy",
     version: &["version"],
-    args: &["run", "--adapter", "caddyfile", "--config", "config.yaml"],
+    config: "Caddyfile",
+    args: &["run", "--adapter", "caddyfile", "--config", "{config}"],
     scenarios: &[Scenario {
         name: "caddy",
         description: "Caddy h2c, `read_timeout`",

@@ -14,9 +14,10 @@ pub static ENVOY: Proxy = Proxy {
     name: "envoy",
     program: "envoy",
     version: &["--version"],
+    config: "envoy.yaml",
     args: &[
         "--config-path",
-        "config.yaml",
+        "{config}",
         "--concurrency",
         "1",
         "--disable-hot-restart",

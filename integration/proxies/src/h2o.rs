@@ -10,7 +10,8 @@ pub static H2O: Proxy = Proxy {
     name: "h2o",
     program: "h2o",
     version: &["-v"],
-    args: &["-c", "config.yaml"],
+    config: "h2o.conf",
+    args: &["-c", "{config}"],
     scenarios: &[Scenario {
         name: "h2o",
         description: "H2O, SSE, `proxy.timeout.io`",

@@ -14,7 +14,8 @@ pub static HAPROXY: Proxy = Proxy {
     name: "haproxy",
     program: "haproxy",
     version: &["-v"],
-    args: &["-db", "-f", "config.yaml"],
+    config: "haproxy.cfg",
+    args: &["-db", "-f", "{config}"],
     scenarios: &[
         Scenario {
             name: "haproxy_with_http_2",

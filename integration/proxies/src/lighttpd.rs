@@ -12,7 +12,8 @@ pub static LIGHTTPD: Proxy = Proxy {
     name: "lighttpd",
     program: "lighttpd",
     version: &["-v"],
-    args: &["-D", "-f", "config.yaml"],
+    config: "lighttpd.conf",
+    args: &["-D", "-f", "{config}"],
     scenarios: &[
         Scenario {
             name: "lighttpd_that_streams",

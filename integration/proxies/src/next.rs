@@ -13,7 +13,8 @@ pub static NEXT: Proxy = Proxy {
     name: "next",
     program: NODE,
     version: version!("next"),
-    args: &["config.yaml"],
+    config: "server.cjs",
+    args: &["{config}"],
     scenarios: &[
         Scenario {
             name: "next",

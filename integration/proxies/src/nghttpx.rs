@@ -12,7 +12,8 @@ pub static NGHTTPX: Proxy = Proxy {
     name: "nghttpx",
     program: "nghttpx",
     version: &["-v"],
-    args: &["--conf", "config.yaml"],
+    config: "nghttpx.conf",
+    args: &["--conf", "{config}"],
     scenarios: &[
         Scenario {
             name: "nghttpx_with_http_2",

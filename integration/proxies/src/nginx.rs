@@ -14,7 +14,8 @@ pub static NGINX: Proxy = Proxy {
     name: "nginx",
     program: "nginx",
     version: &["-v"],
-    args: &["-p", ".", "-e", "log", "-c", "config.yaml"],
+    config: "nginx.conf",
+    args: &["-p", ".", "-e", "log", "-c", "{config}"],
     scenarios: &[
         Scenario {
             name: "nginx_with_grpc_pass",

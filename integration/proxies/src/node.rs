@@ -41,8 +41,8 @@ pub static HTTP_PROXY: Proxy = Proxy {
     name: "http-proxy",
     program: NODE,
     version: version!("http-proxy"),
-    // Node runs a file with an unknown extension as a script.
-    args: &["config.yaml"],
+    config: "proxy.cjs",
+    args: &["{config}"],
     scenarios: &[
         Scenario {
             name: "http_proxy_with_a_timeout_of_the_server",
@@ -67,7 +67,8 @@ pub static VITE: Proxy = Proxy {
     name: "vite",
     program: NODE,
     version: version!("vite"),
-    args: &["config.yaml"],
+    config: "proxy.cjs",
+    args: &["{config}"],
     scenarios: &[
         Scenario {
             name: "vite_with_a_timeout_of_the_server",

@@ -19,9 +19,12 @@ pub struct Proxy {
     pub program: &'static str,
     /// The arguments that make it print its version.
     pub version: &'static [&'static str],
-    /// The arguments that make it run in the foreground, with the file `config.yaml` of its working directory.
+    /// The name of its configuration file, which is in its working directory.
+    pub config: &'static str,
+    /// The arguments that make it run in the foreground.
     ///
-    /// `{addr}` stands for the address that it listens on, and `{folder}` for its working directory.
+    /// `{config}` stands for the name of the configuration file, `{addr}` for the address that it listens on, and `{folder}`
+    /// for its working directory.
     pub args: &'static [&'static str],
     pub scenarios: &'static [Scenario],
 }
@@ -40,12 +43,11 @@ impl Proxy {
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("log");
         let addr = free_addr_on(ip)?;
-        // Envoy detects the format by the extension.
-        let config = config(addr, folder.path());
-        fs::write(folder.path().join("config.yaml"), config)?;
+        fs::write(folder.path().join(self.config), config(addr, folder.path()))?;
         let output = fs::File::create(&log)?;
         let args = self.args.iter().map(|arg| {
-            arg.replace("{addr}", &addr.to_string())
+            arg.replace("{config}", self.config)
+                .replace("{addr}", &addr.to_string())
                 .replace("{folder}", &folder.path().to_string_lossy())
         });
         let mut command = quiet(self.program);

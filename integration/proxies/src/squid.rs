@@ -10,8 +10,9 @@ pub static SQUID: Proxy = Proxy {
     name: "squid",
     program: "squid",
     version: &["-v"],
+    config: "squid.conf",
     // One process in the foreground, with errors on stderr.
-    args: &["-N", "-d", "1", "-f", "config.yaml"],
+    args: &["-N", "-d", "1", "-f", "{config}"],
     scenarios: &[Scenario {
         name: "squid",
         description: "Squid, SSE, `read_timeout`",

@@ -12,7 +12,8 @@ pub static TRAFFIC_SERVER: Proxy = Proxy {
     name: "traffic_server",
     program: "traffic_server",
     version: &["-V"],
-    args: &["--run-root={folder}/config.yaml"],
+    config: "runroot.yaml",
+    args: &["--run-root={folder}/{config}"],
     scenarios: &[
         Scenario {
             name: "traffic_server",

@@ -12,19 +12,10 @@ pub static VARNISH: Proxy = Proxy {
     name: "varnishd",
     program: "varnishd",
     version: &["-V"],
+    config: "commands.cli",
     // The file is a list of commands, which include the configuration.
     args: &[
-        "-F",
-        "-j",
-        "none",
-        "-n",
-        "{folder}",
-        "-a",
-        "{addr}",
-        "-f",
-        "",
-        "-I",
-        "config.yaml",
+        "-F", "-j", "none", "-n", "{folder}", "-a", "{addr}", "-f", "", "-I", "{config}",
     ],
     scenarios: &[
         Scenario {
