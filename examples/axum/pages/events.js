@@ -35,7 +35,7 @@ export function follow(changed) {
     });
     source.onerror = () => {
       lose();
-      // A browser reconnects by itself, but gives up when a proxy answers that the server is unavailable.
+      // A browser reconnects by itself, but stops when a proxy answers that the server is unavailable.
       watchdog.opening();
       if (source.readyState === EventSource.CLOSED) again = setTimeout(open, 500 + 500 * Math.random());
     };

@@ -67,7 +67,7 @@ async fn without_keepalives_the_page_loses_its_connection() {
     let server = server::start(&["--keepalive", "0s"]).await;
     let proxy = proxy(&server).await;
     let browser = open(&proxy, LIGHT).await;
-    // nginx gives up before the response has begun, and answers with an error page.
+    // nginx times out before the response has begun, and answers with an error page.
     browser.wait_for("state", "reconnecting").await.unwrap();
     browser.close().await.unwrap();
 }

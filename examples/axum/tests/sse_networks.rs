@@ -7,7 +7,7 @@ mod server;
 use std::time::Duration;
 
 use anyhow::Result;
-use programs::{Browser, Server};
+use programs::{Browser, LATE, Server};
 use proxies::{
     network::{Chain, Conditions},
     nginx::{self, CONNECTIONS, Front, NGINX},
@@ -17,9 +17,6 @@ use tokio::time::{Instant, sleep};
 
 /// The server's keepalive interval.
 const IDLE: Duration = Duration::from_secs(1);
-
-/// How much later than expected something may happen on a busy machine.
-const LATE: Duration = Duration::from_secs(3);
 
 /// A server behind nginx, each in a network of its own.
 struct Networks {

@@ -2,11 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use programs::{Browser, Forwarder, Server, piped};
+use programs::{Browser, Forwarder, LATE, Server, piped};
 use tokio::time::sleep;
-
-/// How late the page may be on a busy machine.
-const LATE: Duration = Duration::from_secs(6);
 
 async fn start(keepalive: &str) -> (Server, Forwarder, Browser) {
     let mut command = piped(env!("CARGO_BIN_EXE_websocket"));
@@ -21,7 +18,7 @@ async fn start(keepalive: &str) -> (Server, Forwarder, Browser) {
 
 #[tokio::test]
 #[ignore = "needs chromium: run scripts/install"]
-async fn the_page_and_the_server_give_up_a_connection_that_freezes() {
+async fn the_page_and_the_server_leave_a_connection_that_freezes() {
     let (mut server, forwarder, browser) = start("1s").await;
     server.program.type_line("before").await.unwrap();
     browser.wait_for("last", "before").await.unwrap();

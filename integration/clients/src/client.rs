@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_end_is_given_up() {
+    async fn a_client_that_does_not_end_times_out() {
         let client = client(
             "test",
             Format::Events,

@@ -37,6 +37,9 @@ pub use progress::Progress;
 /// The limit of every wait. It leaves room for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How much later than expected something may happen on a busy machine.
+pub const LATE: Duration = Duration::from_secs(6);
+
 /// A command whose standard streams are pipes to the test.
 pub fn piped(program: impl AsRef<OsStr>) -> Command {
     with_streams(program, Stdio::piped)

@@ -1,4 +1,4 @@
-//! A proxy that gives up on the server, but does not tell the client.
+//! A proxy that times out on the server, but does not tell the client.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn http_proxy_leaves_its_client_hanging_until_an_idle_timeout_ends_the_str
         item.context("the stream has ended")??;
     }
 
-    // By now the proxy has given up on the server.
+    // By now the proxy has timed out.
     server.program.type_line("after").await?;
     let item = within(items.next()).await.transpose()?;
     assert_eq!(item, None::<Item>);

@@ -9,7 +9,7 @@ use futures::{
     StreamExt,
     future::{try_join, try_join_all},
 };
-use programs::{PATIENCE, Program, Server, piped};
+use programs::{LATE, PATIENCE, Program, Server, piped};
 use proxies::{
     client::{self, Item, Protocol},
     example,
@@ -27,9 +27,6 @@ const PING: Duration = Duration::from_secs(1);
 
 /// The number of streams with delay and loss.
 const STREAMS: usize = 30;
-
-/// How much later than expected something may happen on a busy machine.
-const LATE: Duration = Duration::from_secs(3);
 
 /// How long to watch that a cut is not noticed. It is longer than every timeout that could notice it.
 const WATCH: Duration = Duration::from_secs(10);
@@ -197,7 +194,7 @@ async fn keepalives_let_a_proxy_with_a_limit_on_unacknowledged_data_detect_a_cut
     };
     let args = ["--keepalive", KEEPALIVE, "--ping", "0s"];
     let mut networks = Networks::start(&args, &HAPROXY, config).await?;
-    // The time of a keepalive, the two seconds, and a retransmission at which the kernel gives up.
+    // The time of a keepalive, the two seconds, and a retransmission at which the kernel ends the connection.
     let patience = Duration::from_secs(5) + LATE;
     assert!(server_detects(&mut networks, BEHIND_PROXY, patience).await?);
     Ok(())

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tokio::{net::TcpListener, time::timeout};
+use programs::within;
+use tokio::net::TcpListener;
 use tonic::{
     Code, Status,
     transport::{Server, server::TcpIncoming},
@@ -40,8 +41,7 @@ async fn follow(server: Server) -> Result<usize, Status> {
     let call = client.watch(HealthCheckRequest::default()).await;
     let mut statuses = call.unwrap().into_inner();
     for _ in 0..MANY {
-        let status = timeout(Duration::from_secs(60), statuses.message());
-        let status = status.await.expect("no message came in time")?;
+        let status = within(statuses.message()).await?;
         assert!(status.is_some(), "the call has ended cleanly");
     }
     Ok(MANY)

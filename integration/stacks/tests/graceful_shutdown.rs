@@ -1,4 +1,4 @@
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
 
 use axum::{
     Router,
@@ -6,14 +6,14 @@ use axum::{
     routing::get,
 };
 use futures::{StreamExt, future, stream};
+use programs::within;
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
     task::JoinHandle,
-    time::timeout,
 };
 
-use crate::support::{COMMENT, IDLE, Reader, VERSIONS, layer};
+use crate::support::{COMMENT, Reader, VERSIONS, layer};
 
 /// Serves an idle stream, which ends at the shutdown if that is asked for.
 async fn serve(streams_end: bool) -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
@@ -54,10 +54,7 @@ async fn a_stream_that_ends_at_the_shutdown_lets_the_server_stop() {
         reader.until(COMMENT, 3).await;
         stop.send(()).unwrap();
         reader.read_rest().await;
-        timeout(Duration::from_secs(60), server)
-            .await
-            .unwrap()
-            .unwrap();
+        within(server).await.unwrap();
     }
 }
 
@@ -72,6 +69,6 @@ async fn a_stream_that_does_not_end_keeps_the_server_from_stopping() {
         assert!(!server.is_finished(), "{version:?}");
         drop(reader);
         // The client is gone. The next keepalive detects that.
-        timeout(1000 * IDLE, server).await.unwrap().unwrap();
+        within(server).await.unwrap();
     }
 }

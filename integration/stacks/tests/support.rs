@@ -16,6 +16,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::channel::mpsc;
+use programs::PATIENCE;
 use reqwest::{Client, Response};
 use stream_keepalive_http::KeepaliveLayer;
 use tokio::{
@@ -26,8 +27,6 @@ use tokio::{
 
 pub const IDLE: Duration = Duration::from_millis(50);
 pub const COMMENT: &str = ":\n\n";
-/// Leaves room for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn layer() -> KeepaliveLayer {
     KeepaliveLayer::new(IDLE)
