@@ -80,6 +80,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     println!("\n{}", timeline.verdict()?);
+    println!("\nTo try it yourself, run these in two terminals, and type lines into the first:");
+    println!("  cargo run -p tonic-events --bin server -- --listen 127.0.0.1:50051 --keepalive 5s");
+    println!("  cargo run -p tonic-events --bin client -- --connect http://127.0.0.1:50051");
     Ok(())
 }
 
