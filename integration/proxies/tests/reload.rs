@@ -68,7 +68,7 @@ impl Drop for Master {
         let workers = self.workers();
         _ = self.0.program.send(Signal::SIGKILL);
         for worker in workers {
-            _ = kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL);
+            _ = kill(Pid::from_raw(worker as i32), Signal::SIGKILL);
         }
     }
 }
