@@ -241,7 +241,7 @@ async fn a_quiet_subject_is_not_taken_for_a_dead_broker() {
     let broker = Broker::start().await;
     let server = broker.server("1s").await;
     let mut events = open(&server).await;
-    // Much longer than the server would take to give up.
+    // Much longer than the timeout of the server.
     for _ in 0..15 {
         within(events.next()).await.unwrap().unwrap();
     }
