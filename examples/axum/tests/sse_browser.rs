@@ -41,7 +41,7 @@ const LIGHT: &str = "--blink-settings=preferredColorScheme=1";
 const DARK: &str = "--blink-settings=preferredColorScheme=0";
 
 #[tokio::test]
-#[ignore = "needs chromium and nginx: run scripts/install"]
+#[ignore = "needs chromium and nginx: run .ci/install"]
 async fn with_keepalives_the_page_stays_connected_and_shows_its_event() {
     let mut server = server::start(&["--keepalive", "500ms", "--immediate"]).await;
     let proxy = proxy(&server).await;
@@ -62,7 +62,7 @@ async fn with_keepalives_the_page_stays_connected_and_shows_its_event() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium and nginx: run scripts/install"]
+#[ignore = "needs chromium and nginx: run .ci/install"]
 async fn without_keepalives_the_page_loses_its_connection() {
     let server = server::start(&["--keepalive", "0s"]).await;
     let proxy = proxy(&server).await;
@@ -73,7 +73,7 @@ async fn without_keepalives_the_page_loses_its_connection() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium and nginx: run scripts/install"]
+#[ignore = "needs chromium and nginx: run .ci/install"]
 async fn a_page_that_is_cut_off_before_its_first_event_misses_nothing() {
     // One keepalive comes immediately. nginx cuts the page off before the next one.
     let mut server = server::start(&["--keepalive", "1h", "--immediate"]).await;
@@ -89,7 +89,7 @@ async fn a_page_that_is_cut_off_before_its_first_event_misses_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium and nginx: run scripts/install"]
+#[ignore = "needs chromium and nginx: run .ci/install"]
 async fn the_page_reconnects_after_a_restart_of_the_server_and_misses_nothing() {
     let args = ["--keepalive", "500ms", "--immediate"];
     let mut server = server::start(&args).await;

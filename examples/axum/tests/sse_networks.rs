@@ -60,7 +60,7 @@ impl Networks {
 }
 
 #[tokio::test]
-#[ignore = "needs root, ip, chromium and nginx: run scripts/install"]
+#[ignore = "needs root, ip, chromium and nginx: run .ci/install"]
 async fn the_page_finds_a_cut_within_three_intervals_and_misses_nothing() -> Result<()> {
     let mut networks = Networks::start().await?;
     let _inside = networks.chain.client.enter()?;
@@ -81,7 +81,7 @@ async fn the_page_finds_a_cut_within_three_intervals_and_misses_nothing() -> Res
 }
 
 #[tokio::test]
-#[ignore = "needs root, ip, chromium and nginx: run scripts/install"]
+#[ignore = "needs root, ip, chromium and nginx: run .ci/install"]
 async fn delay_and_loss_do_not_make_the_page_reconnect() -> Result<()> {
     let mut networks = Networks::start().await?;
     let conditions = Conditions {

@@ -46,7 +46,7 @@ async fn expect_an_event_in_each_tab(mut server: Server, browser: Browser) {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn over_http_1_the_seventh_tab_does_not_even_load() {
     let mut server = start().await;
     let url = format!("http://{}/", server.addr);
@@ -85,7 +85,7 @@ async fn over_http_1_the_seventh_tab_does_not_even_load() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn over_http_1_seven_tabs_that_share_a_connection_all_get_the_event() {
     let server = start().await;
     let browser = open(&format!("http://{}/?shared", server.addr), TABS).await;
@@ -93,7 +93,7 @@ async fn over_http_1_seven_tabs_that_share_a_connection_all_get_the_event() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium and caddy: run scripts/install"]
+#[ignore = "needs chromium and caddy: run .ci/install"]
 async fn over_http_2_seven_tabs_all_get_the_event() {
     let server = start().await;
     let proxy = caddy::with_tls(server.addr).await.unwrap();

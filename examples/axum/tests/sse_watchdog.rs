@@ -55,7 +55,7 @@ impl Page {
 const ONLINE: &str = r#"dispatchEvent(new Event("online"))"#;
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn the_page_leaves_a_connection_that_freezes_and_misses_nothing() {
     for path in ["", "?shared"] {
         let mut page = Page::open("1s", path).await;
@@ -70,7 +70,7 @@ async fn the_page_leaves_a_connection_that_freezes_and_misses_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn the_page_misses_nothing_if_it_leaves_a_connection_before_its_first_event() {
     for path in ["", "?shared"] {
         let mut page = Page::open("1h", path).await;
@@ -86,7 +86,7 @@ async fn the_page_misses_nothing_if_it_leaves_a_connection_before_its_first_even
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn the_page_leaves_a_connection_that_never_opens() {
     let args = ["--keepalive", "1s", "--immediate"];
     let server = server::start(&args).await;
@@ -110,7 +110,7 @@ async fn the_page_leaves_a_connection_that_never_opens() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn the_page_stays_with_a_quiet_server_that_is_alive() {
     let page = Page::open("2s", "").await;
     // More than four times the limit of the watchdog.
@@ -120,7 +120,7 @@ async fn the_page_stays_with_a_quiet_server_that_is_alive() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn the_page_stays_with_a_server_that_sends_no_keepalives() {
     let page = Page::open("0s", "").await;
     page.sleep(Duration::from_secs(3_600)).await;
@@ -130,7 +130,7 @@ async fn the_page_stays_with_a_server_that_sends_no_keepalives() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn after_a_sleep_of_three_intervals_the_watchdog_fires_when_timers_run_again() {
     let mut page = Page::open("1h", "").await;
     page.forwarder.freeze();
@@ -143,7 +143,7 @@ async fn after_a_sleep_of_three_intervals_the_watchdog_fires_when_timers_run_aga
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn a_connection_may_take_longer_to_open_than_three_intervals() {
     let page = Page::open("1h", "").await;
     let script = r#"
@@ -172,7 +172,7 @@ async fn a_connection_may_take_longer_to_open_than_three_intervals() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn a_page_that_becomes_visible_does_not_wait_for_three_intervals() {
     let shown = r#"document.dispatchEvent(new Event("visibilitychange"))"#;
     let interval = Duration::from_secs(10);
@@ -197,7 +197,7 @@ async fn a_page_that_becomes_visible_does_not_wait_for_three_intervals() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn a_page_opens_a_new_connection_when_the_computer_is_online_again() {
     for path in ["", "?shared"] {
         let mut page = Page::open("1h", path).await;

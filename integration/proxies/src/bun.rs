@@ -41,7 +41,7 @@ Bun.serve({{
     }],
 };
 
-/// Where scripts/install puts it.
+/// Where .ci/install puts it.
 const PROGRAM: &str = if cfg!(target_arch = "aarch64") {
     "/opt/node-proxies/node_modules/@oven/bun-linux-aarch64/bin/bun"
 } else {

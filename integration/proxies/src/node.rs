@@ -8,7 +8,7 @@ use crate::{
     scenario::{Expected, Scenario, TIMEOUT},
 };
 
-/// Where scripts/install puts it.
+/// Where .ci/install puts it.
 macro_rules! folder {
     () => {
         "/opt/node-proxies/"

@@ -15,7 +15,7 @@ use stream_keepalive::KeepaliveExt;
 use tokio::time::{sleep, timeout};
 
 #[tokio::test]
-#[ignore = "needs http-proxy: run scripts/install"]
+#[ignore = "needs http-proxy: run .ci/install"]
 async fn http_proxy_leaves_its_client_hanging_until_an_idle_timeout_ends_the_stream() -> Result<()>
 {
     let mut server = example::sse_server(&["--keepalive", "0s"]).await?;

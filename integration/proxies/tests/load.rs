@@ -10,7 +10,7 @@ fn load(args: &[&str]) -> Output {
 }
 
 #[test]
-#[ignore = "needs nginx: run scripts/install"]
+#[ignore = "needs nginx: run .ci/install"]
 fn idle_subscribers_behind_nginx_stay_connected_and_get_their_event() {
     // Longer than the timeout of nginx, which is 10 s.
     let output = load(&["50", "--idle", "12s"]);
@@ -21,7 +21,7 @@ fn idle_subscribers_behind_nginx_stay_connected_and_get_their_event() {
 }
 
 #[test]
-#[ignore = "needs nginx: run scripts/install"]
+#[ignore = "needs nginx: run .ci/install"]
 fn without_keepalives_nginx_drops_them_and_the_command_fails() {
     let output = load(&["5", "--idle", "12s", "--keepalive", "0s"]);
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -110,19 +110,19 @@ async fn client_detects(place: Place) -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "needs root, ip and nginx: run scripts/install"]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
 async fn a_client_detects_a_cut_before_the_proxy_within_its_idle_timeout() -> Result<()> {
     client_detects(BEFORE_PROXY).await
 }
 
 #[tokio::test]
-#[ignore = "needs root, ip and nginx: run scripts/install"]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
 async fn a_client_detects_a_cut_behind_the_proxy_within_its_idle_timeout() -> Result<()> {
     client_detects(BEHIND_PROXY).await
 }
 
 #[tokio::test]
-#[ignore = "needs root, ip and nginx: run scripts/install"]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
 async fn a_client_that_can_only_send_detects_the_cut_within_its_idle_timeout() -> Result<()> {
     client_detects(TO_CLIENT).await
 }
@@ -146,7 +146,7 @@ async fn server_detects(networks: &mut Networks, place: Place, patience: Duratio
 }
 
 #[tokio::test]
-#[ignore = "needs root, ip and nginx: run scripts/install"]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
 async fn a_server_detects_a_cut_by_its_ping() -> Result<()> {
     let mut networks = networks_with_ping(PING).await?;
     assert!(server_detects(&mut networks, BEFORE_PROXY, 2 * PING + LATE).await?);
@@ -154,7 +154,7 @@ async fn a_server_detects_a_cut_by_its_ping() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "needs root, ip and nginx: run scripts/install"]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
 async fn a_server_that_can_only_send_detects_the_cut_by_its_ping() -> Result<()> {
     let mut networks = networks_with_ping(PING).await?;
     assert!(server_detects(&mut networks, TO_SERVER, 2 * PING + LATE).await?);
@@ -162,7 +162,7 @@ async fn a_server_that_can_only_send_detects_the_cut_by_its_ping() -> Result<()>
 }
 
 #[tokio::test]
-#[ignore = "needs root, ip and nginx: run scripts/install"]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
 async fn a_server_without_ping_does_not_detect_a_cut() -> Result<()> {
     let mut networks = networks_with_ping(Duration::ZERO).await?;
     assert!(!server_detects(&mut networks, BEFORE_PROXY, WATCH).await?);
@@ -171,7 +171,7 @@ async fn a_server_without_ping_does_not_detect_a_cut() -> Result<()> {
 
 /// nginx answers the PING, and its kernel buffers the data that the client does not acknowledge.
 #[tokio::test]
-#[ignore = "needs root, ip and nginx: run scripts/install"]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
 async fn the_ping_of_a_server_does_not_detect_a_cut_behind_the_proxy() -> Result<()> {
     let mut networks = networks_with_ping(PING).await?;
     assert!(!server_detects(&mut networks, BEHIND_PROXY, WATCH).await?);
@@ -180,7 +180,7 @@ async fn the_ping_of_a_server_does_not_detect_a_cut_behind_the_proxy() -> Result
 
 /// `tcp-ut` limits how long sent data may stay unacknowledged, and keepalives are data.
 #[tokio::test]
-#[ignore = "needs root, ip and haproxy: run scripts/install"]
+#[ignore = "needs root, ip and haproxy: run .ci/install"]
 async fn keepalives_let_a_proxy_with_a_limit_on_unacknowledged_data_detect_a_cut() -> Result<()> {
     let config = |server| {
         let timeout = Duration::from_secs(3600);
@@ -201,7 +201,7 @@ async fn keepalives_let_a_proxy_with_a_limit_on_unacknowledged_data_detect_a_cut
 }
 
 #[tokio::test]
-#[ignore = "needs root, ip and nginx: run scripts/install"]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
 async fn a_client_without_an_idle_timeout_does_not_detect_a_cut() -> Result<()> {
     let networks = Networks::with_nginx(&["--keepalive", KEEPALIVE]).await?;
     let mut client = networks.client("0s").await?;
@@ -230,7 +230,7 @@ async fn follow(addr: SocketAddr, give_up: Duration) -> Result<(u32, Instant)> {
 
 /// Both wires delay packets by 200 ms each way, and lose 1 %. The proxy and the clients have the same timeout.
 #[tokio::test]
-#[ignore = "needs root, ip and nginx: run scripts/install"]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
 async fn a_stream_with_three_keepalives_per_timeout_survives_delay_and_loss() -> Result<()> {
     const TIMEOUT: Duration = Duration::from_secs(6);
     const CONDITIONS: Conditions = Conditions {

@@ -85,7 +85,7 @@ async fn streaming(more: &'static str) -> (Server, Master, Streaming<OperationEv
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install"]
+#[ignore = "needs nginx: run .ci/install"]
 async fn an_old_worker_stays_until_its_last_stream_has_ended() {
     let (_server, master, mut events) = streaming("").await;
     let old = master.reload().await;
@@ -102,7 +102,7 @@ async fn an_old_worker_stays_until_its_last_stream_has_ended() {
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install"]
+#[ignore = "needs nginx: run .ci/install"]
 async fn a_limit_on_the_shutdown_of_a_worker_cuts_its_streams() {
     let (_server, master, mut events) = streaming("worker_shutdown_timeout 1s;").await;
     let old = master.reload().await;

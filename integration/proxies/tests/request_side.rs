@@ -117,7 +117,7 @@ fn kept(
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install"]
+#[ignore = "needs nginx: run .ci/install"]
 async fn client_body_timeout_cuts_an_idle_request_and_keepalives_in_it_prevent_that() {
     let location = "client_body_timeout 2s; grpc_read_timeout 1h; grpc_send_timeout 1h;";
     let bare = upload(location, |events| events).await;
@@ -126,14 +126,14 @@ async fn client_body_timeout_cuts_an_idle_request_and_keepalives_in_it_prevent_t
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install"]
+#[ignore = "needs nginx: run .ci/install"]
 async fn grpc_send_timeout_does_not_cut_an_idle_request() {
     let location = "client_body_timeout 1h; grpc_read_timeout 1h; grpc_send_timeout 2s;";
     assert_eq!(upload(location, |events| events).await.unwrap(), 2);
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install"]
+#[ignore = "needs nginx: run .ci/install"]
 async fn grpc_read_timeout_does_not_start_before_the_request_has_ended() {
     let location = "client_body_timeout 1h; grpc_read_timeout 2s; grpc_send_timeout 1h;";
     assert_eq!(upload(location, |events| events).await.unwrap(), 2);

@@ -52,7 +52,7 @@ async fn expect_still_there(server: &mut Server, patience: Duration) {
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install"]
+#[ignore = "needs nginx: run .ci/install"]
 async fn a_killed_client_is_detected_behind_nginx_without_a_ping() {
     let mut server = server("0s").await;
     let nginx = grpc_proxy(&server).await;
@@ -67,7 +67,7 @@ async fn a_killed_client_is_detected_behind_nginx_without_a_ping() {
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install"]
+#[ignore = "needs nginx: run .ci/install"]
 async fn a_proxy_that_hangs_is_detected_by_a_ping() {
     let mut server = server("500ms").await;
     let nginx = grpc_proxy(&server).await;
@@ -77,7 +77,7 @@ async fn a_proxy_that_hangs_is_detected_by_a_ping() {
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install"]
+#[ignore = "needs nginx: run .ci/install"]
 async fn a_ping_does_not_close_a_connection_that_works() {
     let mut server = server("500ms").await;
     let nginx = grpc_proxy(&server).await;
@@ -86,7 +86,7 @@ async fn a_ping_does_not_close_a_connection_that_works() {
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install"]
+#[ignore = "needs nginx: run .ci/install"]
 async fn keepalives_alone_do_not_detect_a_proxy_that_hangs() {
     let mut server = server("0s").await;
     let nginx = grpc_proxy(&server).await;
@@ -97,7 +97,7 @@ async fn keepalives_alone_do_not_detect_a_proxy_that_hangs() {
 }
 
 #[tokio::test]
-#[ignore = "needs nginx: run scripts/install"]
+#[ignore = "needs nginx: run .ci/install"]
 async fn over_http_1_there_is_no_ping_that_could_detect_it() {
     let mut server = server("500ms").await;
     let location = format!("proxy_pass http://{}; proxy_http_version 1.1;", server.addr);

@@ -195,7 +195,7 @@ async fn a_call_that_ends_after_keepalives_ends_with_its_own_status() {
 }
 
 #[tokio::test]
-#[ignore = "needs grpcio: run scripts/install"]
+#[ignore = "needs grpcio: run .ci/install"]
 async fn the_python_client_reads_empty_messages() {
     let (server, reporter, encodings) = serve_and_record(Some(filling())).await;
     let python = std::env::var("PYTHON").unwrap_or("python3".to_owned());
