@@ -6,8 +6,8 @@ use tower_layer::Layer;
 
 use crate::{
     KeepaliveService,
-    config::{Config, Paths},
     framing::{Lines, Sse},
+    plan::{Config, Paths},
 };
 
 /// A [`Layer`] that inserts keepalives into the streaming responses of a server.

@@ -88,10 +88,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
-mod config;
+mod frames;
 pub mod framing;
 mod layer;
+mod plan;
 mod service;
+mod timer;
 
 pub use crate::{
     body::KeepaliveBody,

@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::{
     KeepaliveBody,
-    config::{Config, Plan},
+    plan::{Config, Plan},
 };
 
 /// The service that [`KeepaliveLayer`](crate::KeepaliveLayer) creates.

@@ -12,8 +12,9 @@ use stream_keepalive::{SharedTimers, TokioTimer};
 
 use crate::{
     KeepaliveBody,
-    body::{Filler, IdleTimer},
+    body::Filler,
     framing::{Grpc, Lines, Sse},
+    timer::IdleTimer,
 };
 
 #[derive(Clone, Debug)]
