@@ -9,13 +9,9 @@ use bytes::Bytes;
 use futures_core::{FusedStream, Stream};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use stream_keepalive::{Fill, Keepalive};
+use stream_keepalive::Keepalive;
 
-use crate::{
-    frames::Frames,
-    framing::{Grpc, Lines, Sse},
-    timer::IdleTimer,
-};
+use crate::{frames::Frames, framing::AnyFiller, timer::IdleTimer};
 
 pin_project! {
     /// The response body of [`KeepaliveService`](crate::KeepaliveService).
@@ -48,7 +44,7 @@ pin_project! {
         B: Body<Data = Bytes>,
     {
         Unfilled { #[pin] body: B },
-        Filled { #[pin] frames: Keepalive<Frames<B>, Filler, IdleTimer> },
+        Filled { #[pin] frames: Keepalive<Frames<B>, AnyFiller, IdleTimer> },
     }
 }
 
@@ -62,11 +58,12 @@ impl<B: Body<Data = Bytes>> KeepaliveBody<B> {
     pub(crate) fn filled(
         body: B,
         idle: Duration,
-        filler: Filler,
+        filler: AnyFiller,
         timer: IdleTimer,
         immediate: bool,
     ) -> Self {
-        let frames = Keepalive::new(Frames::new(body, &filler), idle, filler).with_timer(timer);
+        let frames = Frames::new(body, filler.may_begin_with_mark());
+        let frames = Keepalive::new(frames, idle, filler).with_timer(timer);
         let frames = if immediate {
             frames.immediate()
         } else {
@@ -75,6 +72,13 @@ impl<B: Body<Data = Bytes>> KeepaliveBody<B> {
         Self {
             kind: Kind::Filled { frames },
         }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Default> Default for KeepaliveBody<B> {
+    /// Creates a body without keepalives. Some layers of tower-http send it instead of calling the handler.
+    fn default() -> Self {
+        Self::unfilled(B::default())
     }
 }
 
@@ -126,31 +130,5 @@ impl<B: Body<Data = Bytes> + fmt::Debug> fmt::Debug for KeepaliveBody<B> {
             .field("body", body)
             .field("idle", &idle)
             .finish_non_exhaustive()
-    }
-}
-
-/// The filler of a body. The content type decides which one it is.
-#[derive(Clone, Debug)]
-pub(crate) enum Filler {
-    Sse(Sse),
-    Lines(Lines),
-    Grpc(Grpc),
-}
-
-impl<E> Fill<Result<Frame<Bytes>, E>> for Filler {
-    fn fill(&mut self) -> Option<Result<Frame<Bytes>, E>> {
-        match self {
-            Self::Sse(sse) => sse.fill(),
-            Self::Lines(lines) => lines.fill(),
-            Self::Grpc(grpc) => grpc.fill(),
-        }
-    }
-
-    fn observe(&mut self, frame: &Result<Frame<Bytes>, E>) -> bool {
-        match self {
-            Self::Sse(sse) => sse.observe(frame),
-            Self::Lines(lines) => lines.observe(frame),
-            Self::Grpc(grpc) => grpc.observe(frame),
-        }
     }
 }

@@ -10,13 +10,19 @@ use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{body::Filler, framing::BYTE_ORDER_MARK};
+use crate::framing::BYTE_ORDER_MARK;
+
+/// How many empty frames one poll drops, so that a body of nothing else does not hold up other tasks.
+const EMPTY_FRAMES: usize = 32;
 
 pin_project! {
     /// The frames of a body, as a stream.
     ///
-    /// A byte-order mark at the start of an event stream is removed if a keepalive has been sent before it.
-    /// Otherwise the client would read the mark as part of the first line, and ignore that line.
+    /// Empty data frames are dropped. They send nothing over HTTP/1.1, and some clients close an HTTP/2
+    /// connection with many of them.
+    ///
+    /// A byte-order mark at the start of events or lines is removed if a keepalive has been sent before it.
+    /// Otherwise the client would read the mark as part of the first line.
     pub(crate) struct Frames<B> {
         #[pin]
         pub(crate) body: B,
@@ -27,7 +33,7 @@ pin_project! {
 /// What to do with a byte-order mark.
 #[derive(Clone, Copy)]
 enum Mark {
-    /// Nothing. The first bytes have been sent, or the body is not an event stream.
+    /// Nothing. The first bytes have been sent, or a mark has no meaning in this format.
     Passed,
     /// Not known yet, because nothing has been sent.
     Awaited,
@@ -36,10 +42,11 @@ enum Mark {
 }
 
 impl<B: Body<Data = Bytes>> Frames<B> {
-    pub(crate) fn new(body: B, filler: &Filler) -> Self {
-        let mark = match filler {
-            Filler::Sse(_) => Mark::Awaited,
-            Filler::Lines(_) | Filler::Grpc(_) => Mark::Passed,
+    pub(crate) fn new(body: B, may_begin_with_mark: bool) -> Self {
+        let mark = if may_begin_with_mark {
+            Mark::Awaited
+        } else {
+            Mark::Passed
         };
         Self { body, mark }
     }
@@ -48,7 +55,7 @@ impl<B: Body<Data = Bytes>> Frames<B> {
     pub(crate) fn sent(self: Pin<&mut Self>, frame: &Frame<Bytes>) {
         let mark = self.project().mark;
         // If the frame came from the body, `poll_next` has changed the mark already.
-        if matches!(mark, Mark::Awaited) && frame.data_ref().is_some_and(|data| !data.is_empty()) {
+        if matches!(mark, Mark::Awaited) && frame.is_data() {
             *mark = Mark::Removed(0);
         }
     }
@@ -69,21 +76,22 @@ impl<B: Body<Data = Bytes>> Stream for Frames<B> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
-        loop {
+        for _ in 0..EMPTY_FRAMES {
             let mut polled = this.body.as_mut().poll_frame(cx);
-            if !matches!(this.mark, Mark::Passed) {
-                if let Poll::Ready(Some(Ok(frame))) = &mut polled {
-                    if let Some(data) = frame.data_mut().filter(|data| !data.is_empty()) {
+            if let Poll::Ready(Some(Ok(frame))) = &mut polled {
+                if let Some(data) = frame.data_mut() {
+                    if !matches!(this.mark, Mark::Passed) {
                         this.mark.pass(data);
-                        // Do not send an empty frame, because some proxies close the connection.
-                        if data.is_empty() {
-                            continue;
-                        }
+                    }
+                    if data.is_empty() {
+                        continue;
                     }
                 }
             }
             return polled;
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -91,6 +99,9 @@ impl Mark {
     /// Removes the part of a byte-order mark that `data` begins with, if the mark has to be removed.
     #[cold]
     fn pass(&mut self, data: &mut Bytes) {
+        if data.is_empty() {
+            return;
+        }
         let Self::Removed(removed) = *self else {
             *self = Self::Passed;
             return;

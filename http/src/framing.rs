@@ -42,61 +42,139 @@ use bytes::Bytes;
 use http_body::Frame;
 use stream_keepalive::Fill;
 
-pub(crate) use self::sse::BYTE_ORDER_MARK;
 pub use self::{grpc::Grpc, lines::Lines, sse::Sse};
 
-/// A parser that knows whether the bytes that it has read end inside a frame.
-trait Parse {
-    /// Reads the next bytes of the inner stream.
+pub(crate) const BYTE_ORDER_MARK: [u8; 3] = *b"\xEF\xBB\xBF";
+
+/// Knows whether the bytes of a stream that have passed so far end between two frames.
+///
+/// Implement this trait for a format of your own. [`Framed`] makes a filler of it, and
+/// [`KeepaliveLayer::format`](crate::KeepaliveLayer::format) adds a content type with its filler to the layer.
+///
+/// # Example
+///
+/// Records that begin with an ASCII record separator and end with LF (RFC 7464):
+///
+/// ```
+/// use std::time::Duration;
+/// use stream_keepalive_http::{KeepaliveLayer, framing::{Framed, Framing}};
+///
+/// #[derive(Clone, Default)]
+/// struct JsonSequence {
+///     in_record: bool,
+/// }
+///
+/// impl Framing for JsonSequence {
+///     fn read(&mut self, bytes: &[u8]) {
+///         if let Some(last) = bytes.last() {
+///             self.in_record = *last != b'\n';
+///         }
+///     }
+///
+///     fn is_between_frames(&self) -> bool {
+///         !self.in_record
+///     }
+/// }
+///
+/// let filler = Framed::with_framing(JsonSequence::default(), "\u{1e}{}\n");
+/// let layer = KeepaliveLayer::new(Duration::from_secs(20)).format("application/json-seq", filler);
+/// ```
+pub trait Framing {
+    /// Reads the next bytes of the stream, which can be cut anywhere.
     fn read(&mut self, bytes: &[u8]);
 
     /// Notes that a keepalive is sent, which the client reads before everything that follows.
+    ///
+    /// [`read`](Self::read) does not see keepalives. The default does nothing.
     fn keepalive_sent(&mut self) {}
 
-    /// Returns whether the bytes read so far end between two frames.
+    /// Returns whether a keepalive may be inserted after the bytes that have been read so far.
     fn is_between_frames(&self) -> bool;
+
+    /// Returns whether the stream may begin with a UTF-8 byte-order mark that is no part of a frame.
+    ///
+    /// If it may, [`KeepaliveLayer`](crate::KeepaliveLayer) removes a mark that would follow a keepalive.
+    /// The default returns `false`.
+    fn may_begin_with_mark(&self) -> bool {
+        false
+    }
 }
 
-/// A keepalive, and the state that decides whether it may be inserted.
+impl<F: Framing + ?Sized> Framing for Box<F> {
+    #[inline]
+    fn read(&mut self, bytes: &[u8]) {
+        (**self).read(bytes);
+    }
+
+    #[inline]
+    fn keepalive_sent(&mut self) {
+        (**self).keepalive_sent();
+    }
+
+    #[inline]
+    fn is_between_frames(&self) -> bool {
+        (**self).is_between_frames()
+    }
+
+    fn may_begin_with_mark(&self) -> bool {
+        (**self).may_begin_with_mark()
+    }
+}
+
+/// A filler that inserts keepalives between the frames of a format.
+///
+/// [`Sse`], [`Lines`] and [`Grpc`] are such fillers. [`Framing`] shows one of your own.
 #[derive(Clone, Debug)]
-struct Framed<P> {
+pub struct Framed<F> {
+    framing: F,
     keepalive: Bytes,
-    parser: P,
     /// Whether an error or the trailers have been seen.
     ended: bool,
 }
 
-impl<P: Parse + Default> Framed<P> {
+impl<F: Framing> Framed<F> {
+    /// Creates a filler that inserts `keepalive`, which must be one or more whole frames.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `keepalive` is empty, begins with a byte-order mark, or does not end between two frames.
     #[track_caller]
-    fn new(keepalive: Bytes) -> Self {
-        let mut parser = P::default();
+    pub fn with_framing(framing: F, keepalive: impl Into<Bytes>) -> Self
+    where
+        F: Clone,
+    {
+        let keepalive = keepalive.into();
+        let mut after = framing.clone();
         // The keepalive may follow another one.
-        parser.keepalive_sent();
-        parser.read(&keepalive);
+        after.keepalive_sent();
+        after.read(&keepalive);
         assert!(
-            !keepalive.is_empty() && parser.is_between_frames(),
-            "stream-keepalive-http: a keepalive must consist of whole events, comments or lines: {keepalive:?}"
+            !keepalive.is_empty()
+                && after.is_between_frames()
+                && !keepalive.starts_with(&BYTE_ORDER_MARK),
+            "stream-keepalive-http: a keepalive must consist of whole events, comments, lines or messages, \
+             and begin without a byte-order mark: {keepalive:?}"
         );
         Self {
+            framing,
             keepalive,
-            parser: P::default(),
             ended: false,
         }
     }
-}
 
-impl<P: Parse> Framed<P> {
-    fn fill(&mut self) -> Option<Bytes> {
-        if self.ended || !self.parser.is_between_frames() {
+    #[inline]
+    fn keepalive(&mut self) -> Option<Bytes> {
+        if self.ended || !self.framing.is_between_frames() {
             return None;
         }
-        self.parser.keepalive_sent();
+        self.framing.keepalive_sent();
         Some(self.keepalive.clone())
     }
 
     /// Returns whether the bytes are activity: an empty chunk sends nothing.
+    #[inline]
     fn read(&mut self, bytes: &[u8]) -> bool {
-        self.parser.read(bytes);
+        self.framing.read(bytes);
         !bytes.is_empty()
     }
 
@@ -106,50 +184,66 @@ impl<P: Parse> Framed<P> {
     }
 }
 
-macro_rules! impl_fill {
-    ($($filler:ty),*) => {$(
-        impl Fill<Bytes> for $filler {
-            #[inline]
-            fn fill(&mut self) -> Option<Bytes> {
-                self.0.fill()
-            }
+impl<F: Framing> Fill<Bytes> for Framed<F> {
+    #[inline]
+    fn fill(&mut self) -> Option<Bytes> {
+        self.keepalive()
+    }
 
-            #[inline]
-            fn observe(&mut self, item: &Bytes) -> bool {
-                self.0.read(item)
-            }
-        }
-
-        impl<E> Fill<Result<Bytes, E>> for $filler {
-            #[inline]
-            fn fill(&mut self) -> Option<Result<Bytes, E>> {
-                self.0.fill().map(Ok)
-            }
-
-            #[inline]
-            fn observe(&mut self, item: &Result<Bytes, E>) -> bool {
-                match item {
-                    Ok(bytes) => self.0.read(bytes),
-                    Err(_) => self.0.end(),
-                }
-            }
-        }
-
-        impl<E> Fill<Result<Frame<Bytes>, E>> for $filler {
-            #[inline]
-            fn fill(&mut self) -> Option<Result<Frame<Bytes>, E>> {
-                Some(Ok(Frame::data(self.0.fill()?)))
-            }
-
-            #[inline]
-            fn observe(&mut self, item: &Result<Frame<Bytes>, E>) -> bool {
-                match item.as_ref().map(Frame::data_ref) {
-                    Ok(Some(bytes)) => self.0.read(bytes),
-                    Ok(None) | Err(_) => self.0.end(),
-                }
-            }
-        }
-    )*};
+    #[inline]
+    fn observe(&mut self, item: &Bytes) -> bool {
+        self.read(item)
+    }
 }
 
-impl_fill!(Grpc, Lines, Sse);
+impl<F: Framing, E> Fill<Result<Bytes, E>> for Framed<F> {
+    #[inline]
+    fn fill(&mut self) -> Option<Result<Bytes, E>> {
+        self.keepalive().map(Ok)
+    }
+
+    #[inline]
+    fn observe(&mut self, item: &Result<Bytes, E>) -> bool {
+        match item {
+            Ok(bytes) => self.read(bytes),
+            Err(_) => self.end(),
+        }
+    }
+}
+
+impl<F: Framing, E> Fill<Result<Frame<Bytes>, E>> for Framed<F> {
+    #[inline]
+    fn fill(&mut self) -> Option<Result<Frame<Bytes>, E>> {
+        Some(Ok(Frame::data(self.keepalive()?)))
+    }
+
+    #[inline]
+    fn observe(&mut self, item: &Result<Frame<Bytes>, E>) -> bool {
+        match item.as_ref().map(Frame::data_ref) {
+            Ok(Some(bytes)) => self.read(bytes),
+            Ok(None) | Err(_) => self.end(),
+        }
+    }
+}
+
+/// The filler of a body, whatever its format is.
+#[cfg(feature = "tokio")]
+pub(crate) type AnyFiller = Framed<Box<dyn Framing + Send + Sync>>;
+
+#[cfg(feature = "tokio")]
+impl<F: Framing + Send + Sync + 'static> Framed<F> {
+    pub(crate) fn into_any(self) -> AnyFiller {
+        Framed {
+            framing: Box::new(self.framing),
+            keepalive: self.keepalive,
+            ended: self.ended,
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl AnyFiller {
+    pub(crate) fn may_begin_with_mark(&self) -> bool {
+        self.framing.may_begin_with_mark()
+    }
+}

@@ -56,9 +56,10 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> ResponseFuture<S::Future> {
-        let plan = Plan::new(&self.config, &request);
+        let (head, body) = request.into_parts();
+        let plan = Plan::new(&self.config, &head);
         ResponseFuture {
-            inner: self.inner.call(request),
+            inner: self.inner.call(Request::from_parts(head, body)),
             plan,
         }
     }
