@@ -72,7 +72,11 @@ fn layers() -> [KeepaliveLayer; 2] {
 
 /// Reads event streams of one client. Returns how many live, and how many keepalives have come.
 async fn live_events(layer: Option<KeepaliveLayer>) -> (usize, usize) {
-    let server = serve_together(STREAMS, "text/event-stream", None, layer).await;
+    live_events_after(None, layer).await
+}
+
+async fn live_events_after(first: Option<Bytes>, layer: Option<KeepaliveLayer>) -> (usize, usize) {
+    let server = serve_together(STREAMS, "text/event-stream", first, layer).await;
     let client = Client::builder()
         .no_proxy()
         .http2_prior_knowledge()
@@ -150,6 +154,12 @@ async fn event_streams_whose_keepalives_come_together_all_end() {
         assert_all_end(async || live_events(Some(layer.clone())).await.0).await;
     }
     assert_eq!(live_events(None).await, (STREAMS, 0));
+}
+
+#[tokio::test]
+async fn event_streams_that_send_the_same_small_event_end_without_any_keepalive() {
+    let first = Some(Bytes::from("data: 1\n\n"));
+    assert_all_end(async || live_events_after(first.clone(), None).await.0).await;
 }
 
 #[tokio::test]
