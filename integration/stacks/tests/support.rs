@@ -59,7 +59,15 @@ pub async fn serve_until(
     app: Router,
     signal: impl Future<Output = ()> + Send + 'static,
 ) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), app, signal)
+}
+
+/// Serves the connections of this listener until `signal` is ready.
+pub fn serve_on(
+    listener: TcpListener,
+    app: Router,
+    signal: impl Future<Output = ()> + Send + 'static,
+) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let listener = listener.tap_io(|connection| connection.set_nodelay(true).unwrap());
     tokio::spawn(async {
