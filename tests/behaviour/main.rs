@@ -63,7 +63,11 @@ mod outside_runtime;
 #[cfg(feature = "tokio")]
 mod shared_timers;
 #[cfg(feature = "tokio")]
+mod shutdown;
+#[cfg(feature = "tokio")]
 mod starvation;
+#[cfg(all(feature = "tokio", tokio_unstable))]
+mod task_dump;
 mod without_tokio;
 
 use std::{fmt::Debug, task::Poll, time::Duration};
