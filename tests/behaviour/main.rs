@@ -105,15 +105,17 @@ fn ending<C: Clock>(clock: &C, idle: Duration) -> (Remote<&'static str>, Spawn<E
     (remote, spawn(events.with_last(|| LAST)))
 }
 
-/// Expects a stream that has just been polled to yield `next` after `time`, and not before.
-async fn yields_after<S>(clock: &impl Clock, events: &mut Spawn<S>, time: Duration, next: S::Item)
+/// Expects a kept-alive stream that has just been polled to yield `next` after `time`, and not before.
+async fn yields_after<C: Clock, S>(clock: &C, events: &mut Spawn<S>, time: Duration, next: S::Item)
 where
     S: Stream<Item: PartialEq + Debug>,
 {
-    answers_after(clock, events, time, Some(next)).await;
+    clock.pass(time - C::TICK).await;
+    answers_after(clock, events, C::TICK, Some(next)).await;
 }
 
-/// Expects a stream that has just been polled to return `answer` after `time`, and not before.
+/// Expects a stream that has just been polled to return `answer` after `time`, and not before. The stream may have an idle
+/// timeout, which has to be polled after half of its idle time.
 async fn answers_after<C: Clock, S>(
     clock: &C,
     events: &mut Spawn<S>,
@@ -129,8 +131,7 @@ async fn answers_after<C: Clock, S>(
     assert_eq!(answer_of(events), Poll::Ready(answer), "at {time:?}");
 }
 
-/// Lets time pass, polls the stream whenever it is woken, and expects it to find nothing. An idle timeout wakes its
-/// task after half of its idle time.
+/// Lets time pass, polls the stream whenever it is woken, and expects it to find nothing.
 async fn stays_idle<C: Clock, S>(clock: &C, events: &mut Spawn<S>, mut time: Duration)
 where
     S: Stream<Item: PartialEq + Debug>,
