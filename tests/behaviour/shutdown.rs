@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    path::Path,
     process::{Command, Output},
     time::Duration,
 };
@@ -34,7 +35,10 @@ panic = "abort"
     let built = cargo(&["build"], name, &manifest, &[files, &[main]].concat());
     let stderr = String::from_utf8(built.stderr).unwrap();
     assert!(built.status.success(), "{stderr}");
-    let program = format!("{}/debug/{name}", env!("CARGO_TARGET_TMPDIR"));
+    let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("debug")
+        .join(file);
     Command::new(program).args(args).output().unwrap()
 }
 

@@ -48,7 +48,7 @@ pub struct TokioTimer {
     /// Boxed to keep the adapter small and movable, and to cost nothing while the stream is never idle.
     /// `None` until the timer is first armed with a duration that the clock can count.
     alarm: Option<Pin<Box<Alarm>>>,
-    /// The task whose waker is registered with the `Sleep`.
+    /// The task whose waker the `Sleep` has stored. It keeps the waker until it fires.
     task: Option<TaskId>,
 }
 
