@@ -4,11 +4,11 @@
 /// which clones one value.
 ///
 /// Implement this trait for a type of your own if the filler has to see the items of the stream, if it has
-/// to hold keepalives back, or if you have to name its type.
+/// to skip keepalives, or if you have to name its type.
 ///
 /// If one of the methods panics, the panic propagates and the stream can be polled again. A panic in
-/// [`fill`](Fill::fill) or [`ready`](Fill::ready) skips one keepalive. A panic in
-/// [`observe`](Fill::observe) loses the item.
+/// [`fill`](Fill::fill) skips one keepalive. A panic in [`observe`](Fill::observe) loses the item,
+/// and the idle clock keeps running.
 ///
 /// # Example
 ///
@@ -30,18 +30,15 @@
 /// struct LastNumber(Option<u64>);
 ///
 /// impl Fill<Event> for LastNumber {
-///     fn observe(&mut self, event: &Event) {
+///     fn fill(&mut self) -> Option<Event> {
+///         self.0.map(|number| Event::Progress { number })
+///     }
+///
+///     fn observe(&mut self, event: &Event) -> bool {
 ///         if let Event::Created { number } = event {
 ///             self.0 = Some(*number);
 ///         }
-///     }
-///
-///     fn ready(&mut self) -> bool {
-///         self.0.is_some()
-///     }
-///
-///     fn fill(&mut self) -> Event {
-///         Event::Progress { number: self.0.unwrap_or_default() }
+///         true
 ///     }
 /// }
 ///
@@ -58,30 +55,26 @@
 #[doc(alias = "ping")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not make items of type `{Item}`",
-    note = "a filler is a closure or function that returns an item of the stream, or a type that implements `Fill`"
+    note = "a filler is a closure or function that returns an item of the stream, or a type that implements `Fill`",
+    note = "`keepalive` clones its item: if the item is not `Clone`, use `keepalive_with` with a closure"
 )]
 pub trait Fill<Item> {
-    /// Makes the next keepalive.
+    /// Makes the keepalive that is due, or returns `None` to skip it.
     ///
-    /// It runs once for each keepalive, when the keepalive is yielded.
-    fn fill(&mut self) -> Item;
+    /// It runs once for each keepalive that is due. The idle clock then starts again, whether or not a
+    /// keepalive is inserted. A filler can return `None` to avoid a keepalive in the middle of a frame.
+    fn fill(&mut self) -> Option<Item>;
 
-    /// Sees each item of the inner stream before the item is passed on.
+    /// Sees each item of the inner stream before the item is passed on. Returns whether the item is
+    /// activity.
     ///
-    /// It does not see keepalives. The default does nothing.
+    /// If it returns `false`, the item is passed on, and the idle clock continues as if no item had come.
+    /// For example, an empty chunk of bytes is no activity, because it sends nothing over the connection.
+    ///
+    /// It does not see keepalives. The default returns `true`.
     #[inline]
-    fn observe(&mut self, item: &Item) {
+    fn observe(&mut self, item: &Item) -> bool {
         let _ = item;
-    }
-
-    /// Returns whether a keepalive may be inserted now.
-    ///
-    /// It is called when a keepalive is due. If it returns `false`, no keepalive is inserted and the idle
-    /// clock starts again. A filler can use this to avoid inserting a keepalive in the middle of a frame.
-    ///
-    /// The default returns `true`.
-    #[inline]
-    fn ready(&mut self) -> bool {
         true
     }
 }
@@ -91,8 +84,8 @@ where
     F: FnMut() -> Item,
 {
     #[inline]
-    fn fill(&mut self) -> Item {
-        self()
+    fn fill(&mut self) -> Option<Item> {
+        Some(self())
     }
 }
 
@@ -124,7 +117,7 @@ pub struct Repeat<Item>(
 
 impl<Item: Clone> Fill<Item> for Repeat<Item> {
     #[inline]
-    fn fill(&mut self) -> Item {
-        self.0.clone()
+    fn fill(&mut self) -> Option<Item> {
+        Some(self.0.clone())
     }
 }

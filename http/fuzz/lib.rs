@@ -16,18 +16,17 @@ pub fn relay<F: Fill<Bytes> + Clone>(
     let mut cut = filler.clone();
     let mut sent = Vec::new();
     for (index, chunk) in stream.chunks(usize::from(*length).max(1)).enumerate() {
-        if cut.ready() && (index > 0 || may_begin(stream)) {
-            sent.extend_from_slice(&cut.fill());
+        if index > 0 || may_begin(stream) {
+            sent.extend(cut.fill().into_iter().flatten());
         }
         cut.observe(&Bytes::copy_from_slice(chunk));
         sent.extend_from_slice(chunk);
     }
-    if cut.ready() {
-        sent.extend_from_slice(&cut.fill());
-    }
+    let last = cut.fill();
+    sent.extend(last.iter().flatten());
     // It does not matter how the stream is cut.
     let mut whole = filler.clone();
     whole.observe(&Bytes::copy_from_slice(stream));
-    assert_eq!(cut.ready(), whole.ready());
+    assert_eq!(last, whole.fill());
     Some((stream.to_vec(), sent))
 }

@@ -30,8 +30,8 @@ impl<Mark> Stream for Part<Mark> {
 }
 
 impl<Mark> Fill<Item> for Part<Mark> {
-    fn fill(&mut self) -> Item {
-        Item
+    fn fill(&mut self) -> Option<Item> {
+        Some(Item)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A filler that observes the items, and that may hold a keepalive back.
+//! A filler that observes the items, and that may skip a keepalive.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -19,14 +19,17 @@ use crate::{
 
 on_every_clock! {
     every_item_is_observed_before_it_is_passed_on_and_no_keepalive_is,
-    a_filler_that_is_not_ready_starts_the_idle_clock_again,
-    a_filler_that_becomes_ready_before_idle_has_passed_fills_after_idle,
-    an_immediate_keepalive_waits_for_a_filler_that_is_not_ready,
+    a_skipped_keepalive_starts_the_idle_clock_again,
+    a_filler_is_asked_only_when_idle_has_passed,
+    after_a_skipped_immediate_keepalive_the_idle_clock_starts,
     a_filler_is_asked_once_per_idle_time,
+    an_item_that_is_no_activity_passes_and_does_not_stop_the_idle_clock,
+    an_item_that_is_no_activity_does_not_start_the_idle_clock,
+    after_an_item_that_is_no_activity_the_immediate_keepalive_still_comes,
     after_a_panic_in_observe_the_next_item_passes,
-    after_a_panic_in_ready_the_idle_clock_starts_again;
+    after_a_panic_in_fill_the_idle_clock_starts_again;
     exact:
-    a_late_consumer_of_a_filler_that_is_not_ready_waits_a_whole_idle_time,
+    a_late_consumer_of_a_skipped_keepalive_waits_a_whole_idle_time,
 }
 
 /// Repeats the last item that it saw, while it is allowed to.
@@ -42,29 +45,29 @@ struct State {
 }
 
 impl Fill<u32> for Last {
-    fn fill(&mut self) -> u32 {
-        let state = self.0.borrow();
-        assert!(!state.held_back, "filled without being ready");
-        state.seen.last().map_or(0, |last| last * 100)
+    fn fill(&mut self) -> Option<u32> {
+        let mut state = self.0.borrow_mut();
+        state.asked += 1;
+        let panics = std::mem::take(&mut state.panics);
+        let last = state.seen.last().map_or(0, |last| last * 100);
+        let keepalive = (!state.held_back).then_some(last);
+        drop(state);
+        assert!(!panics, "fill panics");
+        keepalive
     }
 
-    fn observe(&mut self, item: &u32) {
+    fn observe(&mut self, item: &u32) -> bool {
         let mut state = self.0.borrow_mut();
         state.seen.push(*item);
         let panics = std::mem::take(&mut state.panics);
         drop(state);
         assert!(!panics, "observe panics");
-    }
-
-    fn ready(&mut self) -> bool {
-        let mut state = self.0.borrow_mut();
-        state.asked += 1;
-        let (panics, held_back) = (std::mem::take(&mut state.panics), state.held_back);
-        drop(state);
-        assert!(!panics, "ready panics");
-        !held_back
+        *item != NO_ACTIVITY
     }
 }
+
+/// An item that the filler takes for no activity.
+const NO_ACTIVITY: u32 = 9;
 
 impl Last {
     fn hold_back(&self, held_back: bool) {
@@ -97,7 +100,7 @@ async fn every_item_is_observed_before_it_is_passed_on_and_no_keepalive_is<C: Cl
     assert_eq!(last.0.borrow().seen, [1, 2, 3]);
 }
 
-async fn a_filler_that_is_not_ready_starts_the_idle_clock_again<C: Clock>(clock: C) {
+async fn a_skipped_keepalive_starts_the_idle_clock_again<C: Clock>(clock: C) {
     let (_remote, last, mut events) = filled(&clock);
     last.hold_back(true);
     assert_pending!(events.poll_next());
@@ -111,7 +114,7 @@ async fn a_filler_that_is_not_ready_starts_the_idle_clock_again<C: Clock>(clock:
     yields_after(&clock, &mut events, C::IDLE, 0).await;
 }
 
-async fn a_filler_that_becomes_ready_before_idle_has_passed_fills_after_idle<C: Clock>(clock: C) {
+async fn a_filler_is_asked_only_when_idle_has_passed<C: Clock>(clock: C) {
     let (_remote, last, mut events) = filled(&clock);
     last.hold_back(true);
     assert_pending!(events.poll_next());
@@ -121,7 +124,7 @@ async fn a_filler_that_becomes_ready_before_idle_has_passed_fills_after_idle<C: 
     yields_after(&clock, &mut events, C::IDLE / 2, 0).await;
 }
 
-async fn an_immediate_keepalive_waits_for_a_filler_that_is_not_ready<C: Clock>(clock: C) {
+async fn after_a_skipped_immediate_keepalive_the_idle_clock_starts<C: Clock>(clock: C) {
     let (_remote, source) = source();
     let last = Last::default();
     last.hold_back(true);
@@ -151,6 +154,37 @@ async fn a_filler_is_asked_once_per_idle_time<C: Clock>(clock: C) {
     assert_eq!(last.0.borrow().asked, 3);
 }
 
+async fn an_item_that_is_no_activity_passes_and_does_not_stop_the_idle_clock<C: Clock>(clock: C) {
+    let (remote, _last, mut events) = filled(&clock);
+    for _ in 0..2 {
+        assert_pending!(events.poll_next());
+        clock.pass(C::IDLE / 2).await;
+        remote.send(NO_ACTIVITY);
+        assert_ready_eq!(events.poll_next(), Some(NO_ACTIVITY));
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, C::IDLE / 2, NO_ACTIVITY * 100).await;
+    }
+}
+
+async fn an_item_that_is_no_activity_does_not_start_the_idle_clock<C: Clock>(clock: C) {
+    let (remote, _last, mut events) = filled(&clock);
+    remote.send(NO_ACTIVITY);
+    assert_ready_eq!(events.poll_next(), Some(NO_ACTIVITY));
+    clock.pass(C::IDLE * 2).await;
+    assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, NO_ACTIVITY * 100).await;
+}
+
+async fn after_an_item_that_is_no_activity_the_immediate_keepalive_still_comes<C: Clock>(clock: C) {
+    let (remote, source) = source();
+    let events = Keepalive::new(source, C::IDLE, Last::default()).immediate();
+    let mut events = spawn(events.with_timer(clock.timer()));
+    remote.send(NO_ACTIVITY);
+    assert_ready_eq!(events.poll_next(), Some(NO_ACTIVITY));
+    assert_ready_eq!(events.poll_next(), Some(NO_ACTIVITY * 100));
+    assert_pending!(events.poll_next());
+}
+
 async fn after_a_panic_in_observe_the_next_item_passes<C: Clock>(clock: C) {
     let (remote, last, mut events) = filled(&clock);
     last.panic_once();
@@ -162,7 +196,7 @@ async fn after_a_panic_in_observe_the_next_item_passes<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE, 200).await;
 }
 
-async fn after_a_panic_in_ready_the_idle_clock_starts_again<C: Clock>(clock: C) {
+async fn after_a_panic_in_fill_the_idle_clock_starts_again<C: Clock>(clock: C) {
     let (_remote, last, mut events) = filled(&clock);
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE).await;
@@ -172,7 +206,7 @@ async fn after_a_panic_in_ready_the_idle_clock_starts_again<C: Clock>(clock: C) 
     yields_after(&clock, &mut events, C::IDLE, 0).await;
 }
 
-async fn a_late_consumer_of_a_filler_that_is_not_ready_waits_a_whole_idle_time<C: Clock>(clock: C) {
+async fn a_late_consumer_of_a_skipped_keepalive_waits_a_whole_idle_time<C: Clock>(clock: C) {
     let (_remote, last, mut events) = filled(&clock);
     last.hold_back(true);
     assert_pending!(events.poll_next());
@@ -229,4 +263,26 @@ fn a_borrowed_timer_is_a_timer() {
     assert_ready_eq!(events.poll_next(), Some(1));
     drop(events);
     timer.arm(ByHand::IDLE);
+}
+
+#[test]
+fn the_compiler_names_keepalive_with_if_an_item_cannot_be_cloned() {
+    let (built, stderr) = crate::without_tokio::check(
+        "not-clone",
+        r#"
+#![no_std]
+use core::time::Duration;
+use futures_core::Stream;
+use stream_keepalive::KeepaliveExt;
+
+pub struct Item;
+
+pub fn keep(inner: impl Stream<Item = Item>) {
+    _ = inner.keepalive(Duration::from_secs(1), Item);
+}
+"#,
+    );
+    assert!(!built);
+    let hint = "if the item is not `Clone`, use `keepalive_with` with a closure";
+    assert!(stderr.contains(hint), "{stderr}");
 }

@@ -239,9 +239,9 @@ async fn a_filler_that_panics_costs_one_keepalive<C: Clock>(clock: C) {
 async fn a_filler_may_be_a_custom_type<C: Clock>(clock: C) {
     struct Count(u32);
     impl Fill<u32> for Count {
-        fn fill(&mut self) -> u32 {
+        fn fill(&mut self) -> Option<u32> {
             self.0 += 1;
-            self.0
+            Some(self.0)
         }
     }
     let mut events =

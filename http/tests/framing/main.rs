@@ -9,20 +9,20 @@ use http::HeaderMap;
 use http_body::Frame;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use stream_keepalive::Fill;
-use stream_keepalive_http::framing::{Grpc, Lines, Sse};
+use stream_keepalive_http::framing::{Framed, Framing, Grpc, Lines, Sse};
 
 /// Returns whether a keepalive may be inserted before the first chunk and after each chunk.
-fn readiness<F: Fill<Bytes>>(mut filler: F, chunks: &[&[u8]]) -> Vec<bool> {
-    let mut ready = vec![filler.ready()];
+fn readiness<F: Fill<Bytes> + Clone>(mut filler: F, chunks: &[&[u8]]) -> Vec<bool> {
+    let mut ready = vec![filler.clone().fill().is_some()];
     for chunk in chunks {
         filler.observe(&Bytes::copy_from_slice(chunk));
-        ready.push(filler.ready());
+        ready.push(filler.clone().fill().is_some());
     }
     ready
 }
 
 /// Returns whether a keepalive may be inserted after these chunks.
-fn is_ready<F: Fill<Bytes>>(filler: F, chunks: &[&[u8]]) -> bool {
+fn is_ready<F: Fill<Bytes> + Clone>(filler: F, chunks: &[&[u8]]) -> bool {
     readiness(filler, chunks).pop().unwrap()
 }
 
@@ -36,9 +36,9 @@ fn relay<F: Fill<Bytes>>(
     let mut sent = Vec::new();
     let mut keepalives = Vec::new();
     let mut fill = |filler: &mut F, sent: &mut Vec<u8>| {
-        if filler.ready() {
+        if let Some(keepalive) = filler.fill() {
             keepalives.push(sent.len());
-            sent.extend_from_slice(&filler.fill());
+            sent.extend_from_slice(&keepalive);
         }
     };
     for (index, chunk) in chunks.iter().enumerate() {
@@ -102,10 +102,10 @@ fn frames_are_ready_after<F>(mut filler: F, chunks: &[Chunk]) -> bool
 where
     F: Fill<Result<Frame<Bytes>, &'static str>>,
 {
-    chunks
-        .iter()
-        .for_each(|chunk| filler.observe(&frame(*chunk)));
-    filler.ready()
+    for chunk in chunks {
+        filler.observe(&frame(*chunk));
+    }
+    filler.fill().is_some()
 }
 
 fn results_are_ready_after<F>(mut filler: F, chunks: &[Chunk]) -> bool
@@ -116,7 +116,33 @@ where
         let frame = frame(*chunk).map(|frame| frame.into_data().expect("a frame with data"));
         filler.observe(&frame);
     }
-    filler.ready()
+    filler.fill().is_some()
+}
+
+/// A format of one's own: a frame is everything from an opening bracket to the closing one.
+#[derive(Clone, Default)]
+struct Brackets {
+    depth: usize,
+}
+
+impl Framing for Brackets {
+    fn read(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                b'[' | b'{' => self.depth += 1,
+                b']' | b'}' => self.depth -= 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn is_between_frames(&self) -> bool {
+        self.depth == 0
+    }
+}
+
+fn brackets() -> Framed<Brackets> {
+    Framed::with_framing(Brackets::default(), "[]")
 }
 
 macro_rules! for_each_filler {
@@ -125,6 +151,7 @@ macro_rules! for_each_filler {
             ("sse", $check(Sse::comment())),
             ("lines", $check(Lines::new("\n"))),
             ("grpc", $check(Grpc::new())),
+            ("a format of one's own", $check(brackets())),
         ] {
             assert!(holds, "{name}");
         }
@@ -141,6 +168,25 @@ fn a_keepalive_may_be_inserted_before_a_stream_has_begun() {
 #[test]
 fn an_empty_chunk_changes_nothing() {
     for_each_filler!(|filler| readiness(filler, &[b"", b"{", b""]) == [true, true, false, false]);
+}
+
+#[test]
+fn an_empty_chunk_is_no_activity_and_everything_else_is() {
+    fn activity<F>(mut filler: F) -> bool
+    where
+        F: Fill<Bytes> + Fill<Result<Bytes, ()>> + Fill<Result<Frame<Bytes>, ()>>,
+    {
+        let of_chunk = ["", "{"].map(Bytes::from).map(|chunk| {
+            let result: Result<Bytes, ()> = Ok(chunk.clone());
+            let frame: Result<Frame<Bytes>, ()> = Ok(Frame::data(chunk.clone()));
+            let activity = [filler.observe(&chunk), filler.observe(&result)];
+            [activity[0], activity[1], filler.observe(&frame)]
+        });
+        let error: Result<Bytes, ()> = Err(());
+        let trailers: Result<Frame<Bytes>, ()> = Ok(Frame::trailers(HeaderMap::new()));
+        of_chunk == [[false; 3], [true; 3]] && filler.observe(&error) && filler.observe(&trailers)
+    }
+    for_each_filler!(activity);
 }
 
 #[test]
@@ -167,12 +213,12 @@ fn each_item_type_gets_the_same_keepalive() {
     where
         F: Fill<Bytes> + Fill<Result<Bytes, ()>> + Fill<Result<Frame<Bytes>, ()>>,
     {
-        let result: Result<Bytes, ()> = filler.fill();
-        let frame: Result<Frame<Bytes>, ()> = filler.fill();
+        let result: Option<Result<Bytes, ()>> = filler.fill();
+        let frame: Option<Result<Frame<Bytes>, ()>> = filler.fill();
         [
-            filler.fill(),
-            result.unwrap(),
-            frame.unwrap().into_data().unwrap(),
+            filler.fill().unwrap(),
+            result.unwrap().unwrap(),
+            frame.unwrap().unwrap().into_data().unwrap(),
         ]
     }
     assert_eq!(keepalives(Sse::comment()), [":\n\n"; 3]);
@@ -180,27 +226,51 @@ fn each_item_type_gets_the_same_keepalive() {
     assert_eq!(keepalives(Lines::new("{}\n")), ["{}\n"; 3]);
     assert_eq!(keepalives(Grpc::new()), [&[0; 5][..]; 3]);
     assert_eq!(keepalives(Grpc::default()), [&[0; 5][..]; 3]);
+    assert_eq!(keepalives(Grpc::message("{}")), [&b"\0\0\0\0\x02{}"[..]; 3]);
+    assert_eq!(keepalives(brackets()), ["[]"; 3]);
 }
 
 #[test]
 fn a_keepalive_is_not_copied() {
     let keepalive = Bytes::from(vec![b'\n'; 100]);
-    let filled: Bytes = Lines::new(keepalive.clone()).fill();
-    assert_eq!(filled.as_ptr(), keepalive.as_ptr());
+    let filled: Option<Bytes> = Lines::new(keepalive.clone()).fill();
+    assert_eq!(filled.unwrap().as_ptr(), keepalive.as_ptr());
 }
 
 #[test]
 fn a_keepalive_that_is_not_whole_is_refused() {
-    for keepalive in ["", ":", "data: 1\n", ":\n\ndata", "data:\r\n\r", "\u{feff}"] {
+    for keepalive in [
+        "",
+        ":",
+        "data: 1\n",
+        ":\n\ndata",
+        "data:\r\n\r",
+        "\u{feff}",
+        "\u{feff}:\n\n",
+        "\u{feff}data:\n\n",
+    ] {
         assert!(
             std::panic::catch_unwind(|| Sse::new(keepalive)).is_err(),
             "{keepalive:?}"
         );
     }
-    for keepalive in ["", "{}", "\n{}"] {
+    for keepalive in ["", "{}", "\n{}", "\u{feff}\n", "\u{feff}{}\n"] {
         assert!(
             std::panic::catch_unwind(|| Lines::new(keepalive)).is_err(),
             "{keepalive:?}"
         );
     }
+    for keepalive in ["", "[", "[]{", "\u{feff}[]"] {
+        let filler = || Framed::with_framing(Brackets::default(), keepalive);
+        assert!(std::panic::catch_unwind(filler).is_err(), "{keepalive:?}");
+    }
+}
+
+#[test]
+fn a_keepalive_may_follow_another_one() {
+    fn twice<F: Fill<Bytes>>(mut filler: F) -> bool {
+        let [first, second] = [filler.fill(), filler.fill()];
+        first.is_some() && first == second
+    }
+    for_each_filler!(twice);
 }
