@@ -36,6 +36,7 @@
 
 mod grpc;
 mod lines;
+mod marker;
 mod sse;
 
 use bytes::Bytes;
@@ -43,7 +44,7 @@ use http_body::Frame;
 use stream_keepalive::Fill;
 
 pub(crate) use self::sse::BYTE_ORDER_MARK;
-pub use self::{grpc::Grpc, lines::Lines, sse::Sse};
+pub use self::{grpc::Grpc, lines::Lines, marker::StripMarkers, sse::Sse};
 
 /// A parser that knows whether the bytes that it has read end inside a frame.
 trait Parse {
