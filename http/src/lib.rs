@@ -88,13 +88,16 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+mod client;
 mod config;
 pub mod framing;
 mod layer;
+mod promise;
 mod service;
 
 pub use crate::{
     body::KeepaliveBody,
+    client::{GrpcClientBody, GrpcClientFuture, GrpcClientLayer, GrpcClientService},
     layer::KeepaliveLayer,
     service::{KeepaliveService, ResponseFuture},
 };

@@ -85,6 +85,10 @@ impl StripMarkers {
         Some(mem::take(chunk)).filter(|chunk| !chunk.is_empty())
     }
 
+    pub(crate) fn holds_bytes(&self) -> bool {
+        self.held != 0
+    }
+
     /// Returns the bytes that are held back, because nothing follows that could complete a marker.
     ///
     /// Call it before you pass on an error, the trailers or the end of the body.
