@@ -5,13 +5,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_core::{FusedStream, Stream};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use stream_keepalive::{Fill, Keepalive, SharedTimer, Timer, TokioTimer};
+use stream_keepalive::Keepalive;
 
-use crate::framing::{BYTE_ORDER_MARK, Grpc, Lines, Sse};
+use crate::{frames::Frames, framing::AnyFiller, timer::IdleTimer};
 
 pin_project! {
     /// The response body of [`KeepaliveService`](crate::KeepaliveService).
@@ -44,7 +44,7 @@ pin_project! {
         B: Body<Data = Bytes>,
     {
         Unfilled { #[pin] body: B },
-        Filled { #[pin] frames: Keepalive<Frames<B>, Filler, IdleTimer> },
+        Filled { #[pin] frames: Keepalive<Frames<B>, AnyFiller, IdleTimer> },
     }
 }
 
@@ -58,11 +58,12 @@ impl<B: Body<Data = Bytes>> KeepaliveBody<B> {
     pub(crate) fn filled(
         body: B,
         idle: Duration,
-        filler: Filler,
+        filler: AnyFiller,
         timer: IdleTimer,
         immediate: bool,
     ) -> Self {
-        let frames = Keepalive::new(Frames::new(body, &filler), idle, filler).with_timer(timer);
+        let frames = Frames::new(body, filler.may_begin_with_mark());
+        let frames = Keepalive::new(frames, idle, filler).with_timer(timer);
         let frames = if immediate {
             frames.immediate()
         } else {
@@ -71,6 +72,13 @@ impl<B: Body<Data = Bytes>> KeepaliveBody<B> {
         Self {
             kind: Kind::Filled { frames },
         }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Default> Default for KeepaliveBody<B> {
+    /// Creates a body without keepalives. Some layers of tower-http send it instead of calling the handler.
+    fn default() -> Self {
+        Self::unfilled(B::default())
     }
 }
 
@@ -122,169 +130,5 @@ impl<B: Body<Data = Bytes> + fmt::Debug> fmt::Debug for KeepaliveBody<B> {
             .field("body", body)
             .field("idle", &idle)
             .finish_non_exhaustive()
-    }
-}
-
-/// The filler of a body. The content type decides which one it is.
-#[derive(Clone, Debug)]
-pub(crate) enum Filler {
-    Sse(Sse),
-    Lines(Lines),
-    Grpc(Grpc),
-}
-
-impl<E> Fill<Result<Frame<Bytes>, E>> for Filler {
-    fn fill(&mut self) -> Option<Result<Frame<Bytes>, E>> {
-        match self {
-            Self::Sse(sse) => sse.fill(),
-            Self::Lines(lines) => lines.fill(),
-            Self::Grpc(grpc) => grpc.fill(),
-        }
-    }
-
-    fn observe(&mut self, frame: &Result<Frame<Bytes>, E>) -> bool {
-        match self {
-            Self::Sse(sse) => sse.observe(frame),
-            Self::Lines(lines) => lines.observe(frame),
-            Self::Grpc(grpc) => grpc.observe(frame),
-        }
-    }
-}
-
-/// The timer of a body, which is either its own or one of many that share a queue.
-#[derive(Debug)]
-pub(crate) enum IdleTimer {
-    Own(TokioTimer),
-    Shared(SharedTimer),
-}
-
-impl Timer for IdleTimer {
-    #[inline]
-    #[track_caller]
-    fn arm(&mut self, after: Duration) {
-        match self {
-            Self::Own(timer) => timer.arm(after),
-            Self::Shared(timer) => timer.arm(after),
-        }
-    }
-
-    #[inline]
-    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Own(timer) => timer.poll_expired(cx),
-            Self::Shared(timer) => timer.poll_expired(cx),
-        }
-    }
-
-    #[inline]
-    fn has_budget(&self) -> bool {
-        match self {
-            Self::Own(timer) => timer.has_budget(),
-            Self::Shared(timer) => timer.has_budget(),
-        }
-    }
-}
-
-pin_project! {
-    /// The frames of a body, as a stream.
-    ///
-    /// A byte-order mark at the start of an event stream is removed if a keepalive has been sent before it.
-    /// Otherwise the client would read the mark as part of the first line, and ignore that line.
-    struct Frames<B> {
-        #[pin]
-        body: B,
-        mark: Mark,
-    }
-}
-
-/// What to do with a byte-order mark.
-#[derive(Clone, Copy)]
-enum Mark {
-    /// Nothing. The first bytes have been sent, or the body is not an event stream.
-    Passed,
-    /// Not known yet, because nothing has been sent.
-    Awaited,
-    /// Remove it, because a keepalive has been sent. This many of its bytes have been removed so far.
-    Removed(usize),
-}
-
-impl<B: Body<Data = Bytes>> Frames<B> {
-    fn new(body: B, filler: &Filler) -> Self {
-        let mark = match filler {
-            Filler::Sse(_) => Mark::Awaited,
-            Filler::Lines(_) | Filler::Grpc(_) => Mark::Passed,
-        };
-        Self { body, mark }
-    }
-
-    /// Notes that a frame has been sent, which is a keepalive or a frame of the body.
-    fn sent(self: Pin<&mut Self>, frame: &Frame<Bytes>) {
-        let mark = self.project().mark;
-        // If the frame came from the body, `poll_next` has changed the mark already.
-        if matches!(mark, Mark::Awaited) && frame.data_ref().is_some_and(|data| !data.is_empty()) {
-            *mark = Mark::Removed(0);
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let mut hint = SizeHint::new();
-        let lower = self.body.size_hint().lower();
-        hint.set_lower(match self.mark {
-            Mark::Passed => lower,
-            Mark::Awaited | Mark::Removed(_) => lower.saturating_sub(BYTE_ORDER_MARK.len() as u64),
-        });
-        hint
-    }
-}
-
-impl<B: Body<Data = Bytes>> Stream for Frames<B> {
-    type Item = Result<Frame<Bytes>, B::Error>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut this = self.project();
-        loop {
-            let mut polled = this.body.as_mut().poll_frame(cx);
-            if !matches!(this.mark, Mark::Passed) {
-                if let Poll::Ready(Some(Ok(frame))) = &mut polled {
-                    if let Some(data) = frame.data_mut().filter(|data| !data.is_empty()) {
-                        this.mark.pass(data);
-                        // Do not send an empty frame, because some proxies close the connection.
-                        if data.is_empty() {
-                            continue;
-                        }
-                    }
-                }
-            }
-            return polled;
-        }
-    }
-}
-
-impl Mark {
-    /// Removes the part of a byte-order mark that `data` begins with, if the mark has to be removed.
-    #[cold]
-    fn pass(&mut self, data: &mut Bytes) {
-        let Self::Removed(removed) = *self else {
-            *self = Self::Passed;
-            return;
-        };
-        let mark = &BYTE_ORDER_MARK[removed..];
-        let found = mark
-            .iter()
-            .zip(&*data)
-            .take_while(|(mark, byte)| mark == byte)
-            .count();
-        if found == data.len() {
-            *self = Self::Removed(removed + found);
-            data.clear();
-            return;
-        }
-        *self = Self::Passed;
-        if found == mark.len() {
-            data.advance(found);
-        } else if removed != 0 {
-            // It was another character, and its first bytes came in earlier chunks. No other chunk is copied.
-            *data = [&BYTE_ORDER_MARK[..removed], data].concat().into();
-        }
     }
 }

@@ -1,13 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::request;
 use stream_keepalive::SharedTimers;
 use tower_layer::Layer;
 
 use crate::{
     KeepaliveService,
-    config::{Config, Paths},
-    framing::{Lines, Sse},
+    framing::{Framed, Framing, Lines, Sse},
+    plan::{Config, EVENTS, LINES},
 };
 
 /// A [`Layer`] that inserts keepalives into the streaming responses of a server.
@@ -18,6 +19,9 @@ use crate::{
 /// [frame](crate::framing). No keepalive follows an error, the trailers or the end of a body. [`Keepalive`]
 /// states the other rules.
 ///
+/// The idle time of each body is in the last quarter below `idle`, so that the keepalives of many responses do
+/// not come in the same instant. [`without_spread`](Self::without_spread) says why.
+///
 /// [`Duration::ZERO`] turns the layer off.
 ///
 /// # Which responses are left unchanged
@@ -25,12 +29,22 @@ use crate::{
 /// The layer leaves a response unchanged, including its headers and size hint, if
 ///
 /// - the request is `HEAD` or `CONNECT`,
-/// - the status is 1xx, 204, 205 or 304,
+/// - the status is 1xx, 204, 205, 206 or 304,
 /// - the body has ended, or its exact size is known,
-/// - there is a `content-length`,
-/// - there is a `content-encoding` other than `identity`, or
-/// - the content type is not listed. `application/grpc-web` is not `application/grpc`, so put this layer
-///   inside `GrpcWebLayer`.
+/// - a header holds for certain bytes only: `content-length`, `content-range`, `content-digest`, `repr-digest`,
+///   `digest`, `content-md5`, or a `grpc-status`, which says that the call has ended,
+/// - there is a `content-encoding` other than `identity` and `none`, or a `transfer-encoding` other than
+///   `chunked`,
+/// - the content type is not listed, or there are two that differ, or
+/// - an inner `KeepaliveLayer` has decided, or the response [turns keepalives off](Idle).
+///
+/// # What else changes in a response that gets keepalives
+///
+/// - Empty data frames are dropped. They send nothing over HTTP/1.1, so a proxy does not count them. Clients
+///   that use the crate `h2` close a connection with more than 100 of them.
+/// - The header `x-accel-buffering: no` is added, if there is no `x-accel-buffering`. Without it, nginx with
+///   its buffer on holds the keepalives back.
+/// - The size hint has no upper bound.
 ///
 /// # Example
 ///
@@ -67,14 +81,7 @@ impl KeepaliveLayer {
     /// ```
     pub fn new(idle: Duration) -> Self {
         Self {
-            config: Arc::new(Config {
-                idle,
-                immediate: false,
-                sse: Sse::comment(),
-                lines: None,
-                grpc: None,
-                timers: None,
-            }),
+            config: Arc::new(Config::new(idle)),
         }
     }
 
@@ -85,7 +92,8 @@ impl KeepaliveLayer {
     ///
     /// # Panics
     ///
-    /// Panics if `keepalive` is empty or ends in the middle of an event or a comment.
+    /// Panics if `keepalive` is empty, begins with a byte-order mark, or ends in the middle of an event or a
+    /// comment.
     ///
     /// # Example
     ///
@@ -96,16 +104,20 @@ impl KeepaliveLayer {
     #[track_caller]
     pub fn sse(self, keepalive: impl Into<Bytes>) -> Self {
         let sse = Sse::new(keepalive);
-        self.with(|config| config.sse = sse)
+        self.with(|config| config.add(EVENTS, sse))
     }
 
     /// Also inserts `keepalive` into NDJSON. It must be one or more whole lines.
     ///
     /// Most readers skip an empty line, `"\n"`. If yours does not, insert a line that it accepts.
     ///
+    /// [The page of this crate](crate#which-responses-get-keepalives) lists the content types. If your server
+    /// sends lines under another one, such as `application/json` or `text/plain`, add it with
+    /// [`format`](Self::format).
+    ///
     /// # Panics
     ///
-    /// Panics if `keepalive` is empty or does not end with LF.
+    /// Panics if `keepalive` is empty, begins with a byte-order mark, or does not end with LF.
     ///
     /// # Example
     ///
@@ -116,28 +128,69 @@ impl KeepaliveLayer {
     #[track_caller]
     pub fn ndjson(self, keepalive: impl Into<Bytes>) -> Self {
         let lines = Lines::new(keepalive);
-        self.with(|config| config.lines = Some(lines))
+        self.with(|config| config.add(LINES, lines))
     }
 
-    /// Also inserts empty messages into gRPC calls if `accept` returns `true` for their path.
+    /// Also inserts empty messages into calls of gRPC, gRPC-Web and Connect if `accept` returns `true` for the
+    /// head of their request. If the method is used more than once, it is enough that one of the closures does.
     ///
     /// An empty message is the default value of every proto3 message. The client gets it as one more
-    /// item of the call. Only accept streaming calls whose clients expect such an item, because a unary
-    /// call must have exactly one message. If the default value means something, as `UNKNOWN` does in
-    /// `grpc.health.v1`, wrap the stream of messages with `stream-keepalive` instead.
+    /// item of the call. Only accept calls whose response is a stream, and whose clients expect such an item:
+    /// a response of one message must stay one message. If the default value means something, as `UNKNOWN`
+    /// does in `grpc.health.v1`, wrap the stream of messages with `stream-keepalive` instead.
     ///
-    /// The path is that of the request, such as `"/events.v1.Events/Watch"`. `accept` is called only for
-    /// requests with the content type `application/grpc` or `application/grpc+proto`.
+    /// `accept` is called only if the content type of the request begins with `application/grpc` or
+    /// `application/connect+`.
+    ///
+    /// Codecs other than protobuf have no default value. Connect with JSON gets `{}`. For any other codec, set
+    /// the message with [`format`](Self::format) and [`Grpc::message`](crate::framing::Grpc::message).
     ///
     /// # Example
     ///
     /// ```
     /// # use {std::time::Duration, stream_keepalive_http::KeepaliveLayer};
     /// let layer = KeepaliveLayer::new(Duration::from_secs(20))
-    ///     .grpc(|path| path == "/events.v1.Events/Watch");
+    ///     .grpc(|call| call.uri.path() == "/events.v1.Events/Watch")
+    ///     .grpc(|call| call.headers.contains_key("x-expects-keepalives"));
     /// ```
-    pub fn grpc(self, accept: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        self.with(|config| config.grpc = Some(Paths(Arc::new(accept))))
+    ///
+    /// In a nested router of axum, a path has lost its prefix. The whole path is in the extensions:
+    ///
+    /// ```
+    /// # use {std::time::Duration, axum::{Router, extract::OriginalUri}, stream_keepalive_http::KeepaliveLayer};
+    /// let layer = KeepaliveLayer::new(Duration::from_secs(20)).grpc(|call| {
+    ///     let whole = call.extensions.get::<OriginalUri>();
+    ///     whole.is_some_and(|uri| uri.path() == "/api/events.v1.Events/Watch")
+    /// });
+    /// let app: Router = Router::new().nest("/api", Router::new().layer(layer));
+    /// ```
+    pub fn grpc(self, accept: impl Fn(&request::Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|config| config.calls.add(accept))
+    }
+
+    /// Also fills responses of this content type, with a filler of your choice.
+    ///
+    /// A content type that begins with `+` stands for every one that ends with it. If the method is used more
+    /// than once for a content type, the last one counts. [`Framing`] shows a format of your own.
+    ///
+    /// Content types that begin with `application/grpc` or `application/connect+` are filled only if
+    /// [`grpc`](Self::grpc) accepts the call.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use {std::time::Duration, stream_keepalive_http::KeepaliveLayer};
+    /// use stream_keepalive_http::framing::{Grpc, Lines};
+    ///
+    /// let layer = KeepaliveLayer::new(Duration::from_secs(20))
+    ///     .format("application/json", Lines::new("\n"))
+    ///     .format("application/grpc+json", Grpc::message("{}"));
+    /// ```
+    pub fn format<F>(self, content_type: &str, filler: Framed<F>) -> Self
+    where
+        F: Framing + Clone + Send + Sync + 'static,
+    {
+        self.with(|config| config.add(&[content_type], filler))
     }
 
     /// Sends a keepalive immediately if a body has nothing to send when it is first polled.
@@ -174,6 +227,36 @@ impl KeepaliveLayer {
         self.with(|config| config.timers = Some(timers))
     }
 
+    /// Gives each body exactly the idle time that was asked for.
+    ///
+    /// Without this method, the idle time of each body is in the last quarter below it, evenly spread. Bodies
+    /// that begin together, or that send the same event, would otherwise get their keepalives in the same
+    /// instant. A client that uses the crate `h2` takes many small frames that it has not read yet for an
+    /// attack, and then closes the connection with all its streams. Hyper's `http2_adaptive_window` allows 129.
+    /// The spread also evens out the CPU time of a server.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use {std::time::Duration, stream_keepalive_http::KeepaliveLayer};
+    /// let layer = KeepaliveLayer::new(Duration::from_secs(20)).without_spread();
+    /// ```
+    pub fn without_spread(self) -> Self {
+        self.with(|config| config.spread = false)
+    }
+
+    /// Does not add the header `x-accel-buffering: no` to the responses that get keepalives.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use {std::time::Duration, stream_keepalive_http::KeepaliveLayer};
+    /// let layer = KeepaliveLayer::new(Duration::from_secs(20)).without_nginx_header();
+    /// ```
+    pub fn without_nginx_header(self) -> Self {
+        self.with(|config| config.nginx_header = false)
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(Arc::make_mut(&mut self.config));
         self
@@ -187,3 +270,31 @@ impl<S> Layer<S> for KeepaliveLayer {
         KeepaliveService::new(inner, self.config.clone())
     }
 }
+
+/// The idle time of one response, which the response chooses itself.
+///
+/// Put it into the extensions of a response to get another idle time than that of the layer, which may also be
+/// longer. [`Duration::ZERO`] turns keepalives off for this response.
+///
+/// A layer of one route does the same for all its responses: if there is another `KeepaliveLayer` outside, the
+/// inner one decides. For this purpose, a response that has passed an inner layer has `Idle(Duration::ZERO)` in
+/// its extensions.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use axum::{Extension, response::{IntoResponse, sse::{Event, Sse}}};
+/// use futures::stream;
+/// use stream_keepalive_http::Idle;
+///
+/// async fn events() -> impl IntoResponse {
+///     let events = stream::pending::<Result<Event, axum::Error>>();
+///     (Extension(Idle(Duration::from_secs(5))), Sse::new(events))
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idle(
+    /// The idle time.
+    pub Duration,
+);

@@ -87,22 +87,38 @@
 #![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "tokio")]
 mod body;
+#[cfg(feature = "tokio")]
 mod client;
-mod config;
+#[cfg(feature = "tokio")]
+mod frames;
 pub mod framing;
+#[cfg(feature = "tokio")]
 mod layer;
+#[cfg(feature = "tokio")]
+mod plan;
+#[cfg(feature = "tokio")]
 mod promise;
+#[cfg(feature = "tokio")]
 mod service;
+#[cfg(feature = "tokio")]
+mod timer;
 
+#[cfg(feature = "tokio")]
 pub use crate::{
     body::KeepaliveBody,
     client::{GrpcClientBody, GrpcClientFuture, GrpcClientLayer, GrpcClientService},
-    layer::KeepaliveLayer,
+    layer::{Idle, KeepaliveLayer},
     service::{KeepaliveService, ResponseFuture},
 };
 
+#[cfg(all(feature = "tokio", target_arch = "wasm32", target_os = "unknown"))]
+compile_error!(
+    "on wasm32-unknown-unknown, use stream-keepalive-http with `default-features = false`"
+);
+
 // Compiles and runs the code of the README.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

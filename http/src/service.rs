@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::{
     KeepaliveBody,
-    config::{Config, Plan},
+    plan::{Config, Plan},
 };
 
 /// The service that [`KeepaliveLayer`](crate::KeepaliveLayer) creates.
@@ -56,9 +56,10 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> ResponseFuture<S::Future> {
-        let plan = Plan::new(&self.config, &request);
+        let (head, body) = request.into_parts();
+        let plan = Plan::new(&self.config, &head);
         ResponseFuture {
-            inner: self.inner.call(request),
+            inner: self.inner.call(Request::from_parts(head, body)),
             plan,
         }
     }

@@ -10,7 +10,8 @@ const MARKER: &[u8] = b"\0\0\0\0\x06\xf8\xff\xff\xff\x0f\0";
 /// Removes the markers from a stream that is not cut.
 fn strip(mut stream: &[u8]) -> Vec<u8> {
     let mut stripped = Vec::new();
-    while let [_, a, b, c, d, ..] = *stream {
+    // In other protocols, a message with another flag is the last one.
+    while let [0 | 1, a, b, c, d, ..] = *stream {
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         let (message, rest) = stream.split_at(stream.len().min(5 + length));
         if message != MARKER {

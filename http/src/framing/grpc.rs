@@ -1,14 +1,14 @@
-use bytes::Bytes;
+use super::{Framed, Framing};
 
-use super::{Framed, Parse};
-
-/// An uncompressed message of length zero.
-const EMPTY_MESSAGE: &[u8] = &[0; 5];
-
-/// A filler for gRPC, which inserts an empty message between two messages.
+/// A filler for gRPC, gRPC-Web and Connect, which inserts a message between two messages.
 ///
-/// An empty message is the default value of every proto3 message. The client gets it as one more item
-/// of the call, so use this filler only if the client expects such an item.
+/// The client gets the message as one more item of the call, so use this filler only if the client expects
+/// such an item.
+///
+/// Each message begins with a byte of flags. The flag 1 says that the message is compressed. Connect ends a
+/// stream with a message that has the flag 2, and gRPC-Web with one that has the flag 128. No keepalive follows
+/// a message with any flag other than 1. The bytes must not be encoded in base64, as `application/grpc-web-text`
+/// is.
 ///
 /// # Example
 ///
@@ -29,13 +29,27 @@ const EMPTY_MESSAGE: &[u8] = &[0; 5];
 /// assert_eq!(messages.next().await, Some(Bytes::from(&[0; 5][..]))); // after 20 s
 /// # }
 /// ```
-#[derive(Clone, Debug)]
-pub struct Grpc(pub(super) Framed<Parser>);
+pub type Grpc = Framed<MessageFraming>;
 
 impl Grpc {
     /// Creates a filler that inserts an empty message, which is five zero bytes.
+    ///
+    /// An empty message is the default value of every proto3 message.
     pub fn new() -> Self {
-        Self(Framed::new(Bytes::from_static(EMPTY_MESSAGE)))
+        Self::message("")
+    }
+
+    /// Creates a filler that inserts a message with this payload, such as `{}` if the codec is JSON.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the payload has more than 4 GiB.
+    #[track_caller]
+    pub fn message(payload: impl AsRef<[u8]>) -> Self {
+        let payload = payload.as_ref();
+        let length = u32::try_from(payload.len()).expect("a payload has at most 4 GiB");
+        let message = [&[0], &length.to_be_bytes()[..], payload].concat();
+        Self::with_framing(MessageFraming::default(), message)
     }
 }
 
@@ -45,19 +59,25 @@ impl Default for Grpc {
     }
 }
 
-/// One byte says whether the message is compressed, four are its length.
+/// One byte of flags, and four bytes with the length of the message.
 const HEADER: usize = 5;
 
+/// The only flag of a message after which others may come.
+const COMPRESSED: u8 = 1;
+
+/// The framing of [`Grpc`].
 #[derive(Clone, Debug, Default)]
-pub(super) struct Parser {
+pub struct MessageFraming {
     header: [u8; HEADER],
     /// How many bytes of the header have been read. Never all of them.
     read: usize,
     /// How many bytes of the message are still to come.
     rest: u32,
+    /// Whether the last message of the stream has begun.
+    is_last: bool,
 }
 
-impl Parser {
+impl MessageFraming {
     /// Reads to the end of the current message, and returns how many of the bytes belong to it.
     #[inline]
     pub(super) fn read_message(&mut self, bytes: &[u8]) -> usize {
@@ -70,22 +90,18 @@ impl Parser {
             if self.read < HEADER {
                 return header;
             }
-            let [_, length @ ..] = self.header;
+            let [flags, length @ ..] = self.header;
             self.rest = u32::from_be_bytes(length);
             self.read = 0;
+            self.is_last |= flags & !COMPRESSED != 0;
         }
         let payload = (bytes.len() - header).min(self.rest as usize);
         self.rest -= payload as u32;
         header + payload
     }
-
-    #[inline]
-    pub(super) fn is_at_boundary(&self) -> bool {
-        self.read == 0 && self.rest == 0
-    }
 }
 
-impl Parse for Parser {
+impl Framing for MessageFraming {
     #[inline]
     fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -95,6 +111,6 @@ impl Parse for Parser {
 
     #[inline]
     fn is_between_frames(&self) -> bool {
-        self.is_at_boundary()
+        self.read == 0 && self.rest == 0 && !self.is_last
     }
 }

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::{Framed, Parse};
+use super::{Framed, Framing};
 
 /// A filler for lines, such as NDJSON, which inserts keepalives between two lines.
 ///
@@ -24,8 +24,7 @@ use super::{Framed, Parse};
 /// assert_eq!(lines.next().await, Some(Bytes::from("\n"))); // after 20 s
 /// # }
 /// ```
-#[derive(Clone, Debug)]
-pub struct Lines(pub(super) Framed<Parser>);
+pub type Lines = Framed<LineFraming>;
 
 impl Lines {
     /// Creates a filler that inserts `keepalive`, which must be one or more whole lines.
@@ -37,16 +36,17 @@ impl Lines {
     /// Panics if `keepalive` is empty or does not end with LF.
     #[track_caller]
     pub fn new(keepalive: impl Into<Bytes>) -> Self {
-        Self(Framed::new(keepalive.into()))
+        Self::with_framing(LineFraming::default(), keepalive)
     }
 }
 
+/// The framing of [`Lines`].
 #[derive(Clone, Debug, Default)]
-pub(super) struct Parser {
+pub struct LineFraming {
     in_line: bool,
 }
 
-impl Parse for Parser {
+impl Framing for LineFraming {
     #[inline]
     fn read(&mut self, bytes: &[u8]) {
         if let Some(last) = bytes.last() {
@@ -57,5 +57,9 @@ impl Parse for Parser {
     #[inline]
     fn is_between_frames(&self) -> bool {
         !self.in_line
+    }
+
+    fn may_begin_with_mark(&self) -> bool {
+        true
     }
 }

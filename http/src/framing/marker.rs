@@ -2,7 +2,7 @@ use std::mem;
 
 use bytes::{Buf, Bytes};
 
-use super::{Framed, Grpc, grpc};
+use super::{Framing, Grpc, grpc::MessageFraming};
 
 /// An uncompressed message of six bytes with one field, which no proto declares: number 536870911, value 0.
 const MARKER: &[u8] = b"\0\0\0\0\x06\xf8\xff\xff\xff\x0f\0";
@@ -16,7 +16,7 @@ impl Grpc {
     ///
     /// Field numbers up to 536870911 are valid, so do not give that number to a field of yours.
     pub fn marker() -> Self {
-        Self(Framed::new(Bytes::from_static(MARKER)))
+        Self::with_framing(MessageFraming::default(), MARKER)
     }
 }
 
@@ -42,7 +42,7 @@ impl Grpc {
 #[derive(Clone, Debug, Default)]
 pub struct StripMarkers {
     /// Has read the messages, but neither the markers nor the bytes that are held back.
-    messages: grpc::Parser,
+    messages: MessageFraming,
     /// How many bytes of a marker are held back.
     held: usize,
 }
@@ -61,7 +61,7 @@ impl StripMarkers {
     pub fn strip(&mut self, chunk: &mut Bytes) -> Option<Bytes> {
         let mut passed = 0;
         while passed < chunk.len() {
-            if self.messages.is_at_boundary() {
+            if self.messages.is_between_frames() {
                 let next = &chunk[passed..];
                 let found = common_prefix(next, &MARKER[self.held..]);
                 let is_marker = self.held + found == MARKER.len();
@@ -85,6 +85,7 @@ impl StripMarkers {
         Some(mem::take(chunk)).filter(|chunk| !chunk.is_empty())
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn holds_bytes(&self) -> bool {
         self.held != 0
     }

@@ -1,18 +1,15 @@
 use bytes::Bytes;
 use memchr::{memchr2, memrchr_iter};
 
-use super::{Framed, Parse};
+use super::{BYTE_ORDER_MARK, Framed, Framing};
 
 /// A comment and a blank line, as axum's own keep-alive sends.
 const COMMENT: &[u8] = b":\n\n";
 
-pub(crate) const BYTE_ORDER_MARK: [u8; LENGTH_OF_MARK] = *b"\xEF\xBB\xBF";
-const LENGTH_OF_MARK: usize = 3;
-
 /// A filler for server-sent events, which inserts keepalives between two events.
 ///
-/// An event ends with a blank line. A line ends with LF, CRLF or CR. A comment or a blank line does not
-/// start an event.
+/// An event begins with a field `data`, `event` or `id`, and ends with a blank line. A comment, a blank line and
+/// any other field, such as `retry`, begin no event. A line ends with LF, CRLF or CR.
 ///
 /// A CR at the end of a chunk may be the first half of a CRLF. The filler therefore waits for the next byte,
 /// unless the previous line ended with a CR alone.
@@ -39,8 +36,7 @@ const LENGTH_OF_MARK: usize = 3;
 /// assert_eq!(events.next().await, Some(Bytes::from(":\n\n"))); // after 20 s
 /// # }
 /// ```
-#[derive(Clone, Debug)]
-pub struct Sse(pub(super) Framed<Parser>);
+pub type Sse = Framed<EventFraming>;
 
 impl Sse {
     /// Creates a filler that inserts the comment `:\n\n`, which most clients drop.
@@ -59,14 +55,15 @@ impl Sse {
     /// includes a CR at the end that may be the first half of a CRLF, as in `"data:\r\n\r"`.
     #[track_caller]
     pub fn new(keepalive: impl Into<Bytes>) -> Self {
-        Self(Framed::new(keepalive.into()))
+        Self::with_framing(EventFraming::default(), keepalive)
     }
 }
 
+/// The framing of [`Sse`].
 #[derive(Clone, Debug, Default)]
-pub(super) struct Parser {
+pub struct EventFraming {
     line: Line,
-    /// Whether a field has begun since the last blank line.
+    /// Whether a field of an event has come since the last blank line.
     in_event: bool,
     /// Whether the last line that is known to have ended did so with a CR alone.
     cr_alone: bool,
@@ -79,7 +76,9 @@ enum Line {
     Mark(usize),
     /// The end of a line.
     Start,
-    /// Inside a field or a comment.
+    /// Inside the name of a field. It is a field of an event if these bytes and then the name's end follow.
+    Name(&'static [u8]),
+    /// Inside a line of which the name is known, or inside a comment.
     Inside,
     /// A CR, which ends the line. An LF may still follow.
     Cr,
@@ -91,13 +90,12 @@ impl Default for Line {
     }
 }
 
-impl Parse for Parser {
+impl Framing for EventFraming {
     #[inline]
     fn read(&mut self, bytes: &[u8]) {
-        // An LF always ends a line. If the next line is not a comment, its first byte says whether it is
-        // inside an event. The bytes before the last such LF therefore do not have to be read.
-        let is_no_comment = |lf: &usize| bytes.get(lf + 1).is_some_and(|&next| next != b':');
-        let from = memrchr_iter(b'\n', bytes).find(is_no_comment);
+        // An LF always ends a line. If it is known from the next line whether it is inside an event, the
+        // bytes before this LF do not have to be read.
+        let from = memrchr_iter(b'\n', bytes).find(|lf| decides(&bytes[lf + 1..]));
         self.read_lines(&bytes[from.unwrap_or(0)..]);
     }
 
@@ -113,26 +111,50 @@ impl Parse for Parser {
         let at_line_start = match self.line {
             Line::Start | Line::Mark(0) => true,
             Line::Cr => self.cr_alone,
-            Line::Inside | Line::Mark(_) => false,
+            Line::Name(_) | Line::Inside | Line::Mark(_) => false,
         };
         at_line_start && !self.in_event
     }
+
+    fn may_begin_with_mark(&self) -> bool {
+        true
+    }
 }
 
-impl Parser {
+/// Returns what follows the first byte in the name of a field that belongs to an event.
+fn rest_of_name(first: u8) -> Option<&'static [u8]> {
+    match first {
+        b'd' => Some(b"ata"),
+        b'e' => Some(b"vent"),
+        b'i' => Some(b"d"),
+        _ => None,
+    }
+}
+
+/// Returns whether the line is blank or a field of an event, so that no line before it matters.
+fn decides(line: &[u8]) -> bool {
+    match line {
+        [b'\n' | b'\r', ..] => true,
+        [first, rest @ ..] => rest_of_name(*first)
+            .and_then(|name| rest.strip_prefix(name))
+            .is_some_and(|rest| matches!(rest, [b':' | b'\n' | b'\r', ..])),
+        [] => false,
+    }
+}
+
+impl EventFraming {
     fn read_lines(&mut self, mut bytes: &[u8]) {
         while let Some((&byte, after)) = bytes.split_first() {
             bytes = match self.line {
                 Line::Mark(seen) if byte == BYTE_ORDER_MARK[seen] => {
                     self.line = match seen + 1 {
-                        LENGTH_OF_MARK => Line::Start,
+                        3 => Line::Start,
                         seen => Line::Mark(seen),
                     };
                     after
                 }
-                // It was the beginning of a field's name, and not of a byte-order mark.
+                // It was the beginning of another field's name, and not of a byte-order mark.
                 Line::Mark(1..) => {
-                    self.in_event = true;
                     self.line = Line::Inside;
                     bytes
                 }
@@ -151,13 +173,18 @@ impl Parser {
                             self.in_event = false;
                             self.end_line(byte);
                         }
-                        b':' => self.line = Line::Inside,
-                        _ => {
-                            self.in_event = true;
-                            self.line = Line::Inside;
-                        }
+                        first => self.line = rest_of_name(first).map_or(Line::Inside, Line::Name),
                     }
                     after
+                }
+                Line::Name([next, rest @ ..]) if byte == *next => {
+                    self.line = Line::Name(rest);
+                    after
+                }
+                Line::Name(rest) => {
+                    self.in_event |= rest.is_empty() && matches!(byte, b':' | b'\n' | b'\r');
+                    self.line = Line::Inside;
+                    bytes
                 }
                 Line::Inside => {
                     let Some(end) = memchr2(b'\n', b'\r', bytes) else {

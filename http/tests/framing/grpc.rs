@@ -82,6 +82,26 @@ fn the_longest_message_has_four_gibibytes() {
     assert_eq!(ready, [(0, &true), (chunks.len(), &true)]);
 }
 
+#[test]
+fn nothing_follows_the_last_message_of_connect_or_grpc_web() {
+    for flag in [2, 3, 0x80, 0x81] {
+        let last = message(flag, b"{}");
+        assert!(!is_ready(Grpc::new(), &[&last]), "{flag}");
+        assert!(!is_ready(Grpc::new(), &[&header(flag, 0)]), "{flag}");
+        assert!(
+            !is_ready(Grpc::new(), &[&message(0, b"abc"), &last, b""]),
+            "{flag}"
+        );
+        assert!(
+            !is_ready(Grpc::message("{}"), &last.chunks(1).collect::<Vec<_>>()),
+            "{flag}"
+        );
+    }
+    for flag in [0, 1] {
+        assert!(is_ready(Grpc::new(), &[&message(flag, b"{}")]), "{flag}");
+    }
+}
+
 struct Payload;
 
 impl Decoder for Payload {
@@ -150,14 +170,18 @@ proptest! {
     }
 
     #[test]
-    fn a_keepalive_may_go_out_after_every_message_and_nowhere_else(
-        messages in vec((any::<u8>(), vec(any::<u8>(), 0..12)), 0..10),
+    fn a_keepalive_may_go_out_after_every_message_but_the_last_and_nowhere_else(
+        messages in vec((prop_oneof![9 => 0..2_u8, 1 => any::<u8>()], vec(any::<u8>(), 0..12)), 0..10),
     ) {
         let mut stream = Vec::new();
         let mut ends = vec![0];
+        let mut is_last = false;
         for (flag, payload) in messages {
             stream.extend(message(flag, &payload));
-            ends.push(stream.len());
+            is_last |= flag > 1;
+            if !is_last {
+                ends.push(stream.len());
+            }
         }
         for [first, _] in cuts_in_two(&stream) {
             let bytes: Vec<_> = first.chunks(1).collect();

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http_body::Frame;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use stream_keepalive::Fill;
-use stream_keepalive_http::framing::{Grpc, Lines, Sse};
+use stream_keepalive_http::framing::{Framed, Framing, Grpc, Lines, Sse};
 
 /// Returns whether a keepalive may be inserted before the first chunk and after each chunk.
 fn readiness<F: Fill<Bytes> + Clone>(mut filler: F, chunks: &[&[u8]]) -> Vec<bool> {
@@ -120,12 +120,39 @@ where
     filler.fill().is_some()
 }
 
+/// A format of one's own: a frame is everything from an opening bracket to the closing one.
+#[derive(Clone, Default)]
+struct Brackets {
+    depth: usize,
+}
+
+impl Framing for Brackets {
+    fn read(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                b'[' | b'{' => self.depth += 1,
+                b']' | b'}' => self.depth -= 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn is_between_frames(&self) -> bool {
+        self.depth == 0
+    }
+}
+
+fn brackets() -> Framed<Brackets> {
+    Framed::with_framing(Brackets::default(), "[]")
+}
+
 macro_rules! for_each_filler {
     ($check:expr) => {
         for (name, holds) in [
             ("sse", $check(Sse::comment())),
             ("lines", $check(Lines::new("\n"))),
             ("grpc", $check(Grpc::new())),
+            ("a format of one's own", $check(brackets())),
         ] {
             assert!(holds, "{name}");
         }
@@ -200,6 +227,8 @@ fn each_item_type_gets_the_same_keepalive() {
     assert_eq!(keepalives(Lines::new("{}\n")), ["{}\n"; 3]);
     assert_eq!(keepalives(Grpc::new()), [&[0; 5][..]; 3]);
     assert_eq!(keepalives(Grpc::default()), [&[0; 5][..]; 3]);
+    assert_eq!(keepalives(Grpc::message("{}")), [&b"\0\0\0\0\x02{}"[..]; 3]);
+    assert_eq!(keepalives(brackets()), ["[]"; 3]);
 }
 
 #[test]
@@ -211,16 +240,38 @@ fn a_keepalive_is_not_copied() {
 
 #[test]
 fn a_keepalive_that_is_not_whole_is_refused() {
-    for keepalive in ["", ":", "data: 1\n", ":\n\ndata", "data:\r\n\r", "\u{feff}"] {
+    for keepalive in [
+        "",
+        ":",
+        "data: 1\n",
+        ":\n\ndata",
+        "data:\r\n\r",
+        "\u{feff}",
+        "\u{feff}:\n\n",
+        "\u{feff}data:\n\n",
+    ] {
         assert!(
             std::panic::catch_unwind(|| Sse::new(keepalive)).is_err(),
             "{keepalive:?}"
         );
     }
-    for keepalive in ["", "{}", "\n{}"] {
+    for keepalive in ["", "{}", "\n{}", "\u{feff}\n", "\u{feff}{}\n"] {
         assert!(
             std::panic::catch_unwind(|| Lines::new(keepalive)).is_err(),
             "{keepalive:?}"
         );
     }
+    for keepalive in ["", "[", "[]{", "\u{feff}[]"] {
+        let filler = || Framed::with_framing(Brackets::default(), keepalive);
+        assert!(std::panic::catch_unwind(filler).is_err(), "{keepalive:?}");
+    }
+}
+
+#[test]
+fn a_keepalive_may_follow_another_one() {
+    fn twice<F: Fill<Bytes>>(mut filler: F) -> bool {
+        let [first, second] = [filler.fill(), filler.fill()];
+        first.is_some() && first == second
+    }
+    for_each_filler!(twice);
 }

@@ -65,10 +65,56 @@ fn nothing_is_inserted_into_half_a_line() {
 #[test]
 fn nothing_is_inserted_into_half_an_event_whatever_its_field() {
     for field in [
-        "data", "data: 1", "id: 1", "event: a", "retry: 1", "unknown", " : 1",
+        "data: 1", "data:1", "data", "data:", "id: 1", "id", "event: a", "event",
     ] {
-        assert!(!ready(&[field, "\n"]), "{field}");
-        assert!(ready(&[field, "\n\n"]), "{field}");
+        for end in ["\n", "\r\n"] {
+            assert!(!ready(&[field, end]), "{field}");
+            assert!(ready(&[field, end, end]), "{field}");
+            assert!(!ready(&[field, end, "retry: 1", end]), "{field}");
+            assert!(!ready(&["retry: 1", end, field, end]), "{field}");
+            assert!(
+                !ready(&["retry: 1\nunknown\n", field, end, ":\n"]),
+                "{field}"
+            );
+        }
+        let bytes = [field.as_bytes(), b"\n"].concat();
+        let bytes: Vec<_> = bytes.chunks(1).collect();
+        assert!(!is_ready(Sse::comment(), &bytes), "{field}");
+    }
+}
+
+#[test]
+fn a_field_of_no_event_does_not_hold_keepalives_back() {
+    for field in [
+        "retry: 3000",
+        "retry",
+        "unknown",
+        "unknown: 1",
+        " data: 1",
+        "Data: 1",
+        "dat",
+        "datas: 1",
+        "dat:a",
+        "data : 1",
+        "i",
+        "ids",
+        "even",
+        "eventt: a",
+        "e",
+        "d",
+    ] {
+        for end in ["\n", "\r\n"] {
+            assert!(!ready(&[field]), "{field}");
+            assert!(ready(&[field, end]), "{field}");
+            assert!(ready(&["data: 1\n\n", field, end, field, end]), "{field}");
+            assert!(
+                ready(&[&format!("data: 1\n\n{field}{end}:\n{field}{end}")]),
+                "{field}"
+            );
+            let bytes = [field, end].concat();
+            let bytes: Vec<_> = bytes.as_bytes().chunks(1).collect();
+            assert!(is_ready(Sse::comment(), &bytes), "{field}");
+        }
     }
 }
 
@@ -148,30 +194,33 @@ fn a_byte_order_mark_is_not_cut() {
 }
 
 #[test]
-fn bytes_that_only_begin_like_a_byte_order_mark_are_a_field() {
+fn bytes_that_only_begin_like_a_byte_order_mark_are_another_field() {
     for field in [
         &b"\xEF\xBC\x80\n"[..],
         b"\xEF\xBB\xBE\n",
         b"\xEF\n",
         b"\xEF\xBB\n",
         b"\xEF:\n",
+        b"\xEFdata: 1\n",
     ] {
         let bytes: Vec<_> = field.chunks(1).collect();
-        assert!(!is_ready(Sse::comment(), &bytes), "{field:?}");
-        assert!(!is_ready(Sse::comment(), &[field]), "{field:?}");
-        assert!(is_ready(Sse::comment(), &[field, b"\n"]), "{field:?}");
+        assert!(is_ready(Sse::comment(), &bytes), "{field:?}");
+        assert!(is_ready(Sse::comment(), &[field]), "{field:?}");
+        let [inside, _] = [&field[..field.len() - 1], b"\n"];
+        assert!(!is_ready(Sse::comment(), &[inside]), "{field:?}");
     }
 }
 
 #[test]
-fn a_second_byte_order_mark_is_a_field() {
-    assert!(!ready(&[MARK, MARK, "\n"]));
-    assert!(!ready(&["\n", MARK, "\n"]));
+fn a_second_byte_order_mark_is_part_of_a_line() {
+    assert!(!ready(&[MARK, MARK]));
+    assert!(ready(&[MARK, MARK, "data: 1\n"]));
+    assert!(ready(&["\n", MARK, "data: 1\n"]));
     assert!(!ready(&["data: 1\n\n", MARK]));
 }
 
 #[test]
-fn a_byte_order_mark_after_a_keepalive_is_a_field() {
+fn a_byte_order_mark_after_a_keepalive_is_part_of_a_line() {
     let mut filler = Sse::comment();
     let _comment: Option<Bytes> = filler.fill();
     filler.observe(&Bytes::from(MARK));
@@ -280,7 +329,11 @@ fn is_boundary(stream: &str) -> bool {
     let stream = stream.replace("\r\n", "\n").replace('\r', "\n");
     let lines = stream.strip_suffix('\n').unwrap_or(&stream).split('\n');
     let mut begun = lines.rev().take_while(|line| !line.is_empty());
-    line_has_ended && begun.all(|line| line.starts_with(':'))
+    let begins_event = |line: &str| {
+        let name = line.split(':').next().unwrap();
+        ["data", "event", "id"].contains(&name)
+    };
+    line_has_ended && !begun.any(begins_event)
 }
 
 fn line() -> impl Strategy<Value = &'static str> {
@@ -291,6 +344,11 @@ fn line() -> impl Strategy<Value = &'static str> {
         "event: a",
         "id: 7",
         "unknown: é",
+        "retry: 3000",
+        "dat",
+        "datas: 1",
+        "ideal",
+        "e",
     ]);
     prop_oneof![3 => fields, 2 => Just(""), 1 => select(vec![":", ": note", ":data: 1"])]
 }
@@ -375,7 +433,7 @@ proptest! {
 
     #[test]
     fn the_cuts_do_not_matter(
-        stream in vec((select(b":a\n\r\xEF\xBB\xBF".to_vec()), prop_oneof![9 => 1..2_usize, 1 => 1..200_usize]), 0..20),
+        stream in vec((select(b":a\n\r\xEF\xBB\xBFdatid".to_vec()), prop_oneof![9 => 1..2_usize, 1 => 1..200_usize]), 0..20),
         cuts in cuts(),
     ) {
         let stream: Vec<_> = stream.into_iter().flat_map(|(byte, times)| vec![byte; times]).collect();

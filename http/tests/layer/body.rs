@@ -1,7 +1,7 @@
 use std::{future::poll_fn, marker::PhantomPinned, pin::Pin, rc::Rc, task::Poll};
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, stream};
 use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, StreamBody};
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::{
-    COMMENT, IDLE, answer, assert_frames, fill, grpc, next,
+    COMMENT, IDLE, answer, assert_frames, fill, grpc, layer, next,
     script::{Script, Step, data},
     sse,
 };
@@ -51,7 +51,7 @@ async fn a_keepalive_comes_after_the_idle_time() {
 
 #[tokio::test(start_paused = true)]
 async fn bodies_that_share_their_timers_are_filled_too() {
-    let layer = KeepaliveLayer::new(IDLE).timers(SharedTimers::new());
+    let layer = layer().timers(SharedTimers::new());
     let start = Instant::now();
     for _ in 0..2 {
         let steps = [data("data: 1\n\n")];
@@ -70,10 +70,7 @@ async fn bodies_that_share_their_timers_are_filled_too() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_that_waits_wins_over_a_keepalive_when_the_budget_is_spent() {
-    for layer in [
-        KeepaliveLayer::new(IDLE),
-        KeepaliveLayer::new(IDLE).timers(SharedTimers::new()),
-    ] {
+    for layer in [layer(), layer().timers(SharedTimers::new())] {
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         let frames = tokio_stream::wrappers::ReceiverStream::new(receiver);
         let frames = frames.map(|data: Bytes| Ok::<_, &'static str>(Frame::data(data)));
@@ -97,7 +94,7 @@ async fn an_event_that_waits_wins_over_a_keepalive_when_the_budget_is_spent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_keepalive_comes_immediately_if_asked_for() {
-    let layer = KeepaliveLayer::new(IDLE).immediate();
+    let layer = layer().immediate();
     assert_one_is_due(answer(layer, Request::default(), sse([])).await.into_body()).await;
 }
 
@@ -128,9 +125,8 @@ async fn the_idle_clock_restarts_when_nothing_may_be_inserted_into_half_an_event
 
 #[tokio::test(start_paused = true)]
 async fn after_the_end_nothing_comes() {
-    let layer = KeepaliveLayer::new(IDLE);
     let response = sse([data("data: 1\n\n")]).map(Script::ends);
-    let mut body = answer(layer, Request::default(), response)
+    let mut body = answer(layer(), Request::default(), response)
         .await
         .into_body();
     assert_frames!(body, [Some("data: 1\n\n"), END, END]);
@@ -152,10 +148,9 @@ async fn after_trailers_nothing_comes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_reports_its_end_has_ended() {
-    let layer = KeepaliveLayer::new(IDLE);
     let mut response = sse([data("data: 1\n\n")]);
     response = response.map(Script::ends);
-    let mut body = answer(layer, Request::default(), response)
+    let mut body = answer(layer(), Request::default(), response)
         .await
         .into_body();
     assert!(!body.is_end_stream());
@@ -190,8 +185,7 @@ async fn after_the_last_frame_the_body_reports_its_end() {
         let response = http::Response::builder().header("content-type", "text/event-stream");
         Ok::<_, std::convert::Infallible>(response.body(Last(Some("data: 1\n\n".into()))).unwrap())
     });
-    let layer = KeepaliveLayer::new(IDLE);
-    let mut body = layer
+    let mut body = layer()
         .layer(service)
         .oneshot(Request::default())
         .await
@@ -204,7 +198,7 @@ async fn after_the_last_frame_the_body_reports_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn the_size_of_a_filled_body_has_no_upper_bound() {
-    let layer = KeepaliveLayer::new(IDLE).grpc(|_| true);
+    let layer = layer().grpc(|_| true);
     let request = Request::post("/a/b").header("content-type", "application/grpc");
     let mut response = grpc([]).map(Script::ends);
     response.body_mut().lower = 10;
@@ -222,15 +216,14 @@ async fn the_size_of_a_filled_body_has_no_upper_bound() {
 async fn the_lower_bound_of_an_event_stream_does_not_count_a_mark_that_may_be_removed() {
     let mut response = sse([data("\u{feff}data: 1\n\n")]);
     response.body_mut().lower = 10;
-    let layer = KeepaliveLayer::new(IDLE);
-    let mut body = answer(layer.clone(), Request::default(), response.clone())
+    let mut body = answer(layer(), Request::default(), response.clone())
         .await
         .into_body();
     assert_eq!(body.size_hint().lower(), 7);
     assert_frames!(body, [Some("\u{feff}data: 1\n\n")]);
     assert_eq!(body.size_hint().lower(), 10);
     response.body_mut().lower = 0;
-    let body = answer(layer, Request::default(), response)
+    let body = answer(layer(), Request::default(), response)
         .await
         .into_body();
     assert_eq!(body.size_hint().lower(), 0);
@@ -301,10 +294,7 @@ async fn a_byte_order_mark_in_pieces_is_removed() {
         .chain(pieces.map(data));
     let mut body = fill(steps).await;
     // A second mark is part of the text.
-    assert_frames!(
-        body,
-        [K, Some(""), Some("data: 1\n\n"), Some("\u{feff}\n\n"), K]
-    );
+    assert_frames!(body, [K, Some("data: 1\n\n"), Some("\u{feff}\n\n"), K]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,14 +311,12 @@ async fn a_chunk_that_is_a_byte_order_mark_is_removed() {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_that_only_begin_like_a_byte_order_mark_stay() {
-    for (first, second) in [
-        ("", "\u{fefe}\n\n"),
-        ("\u{fefe}\n", "\n"),
-        ("", "data: 1\n\n"),
-    ] {
-        let steps = [Step::Pending, Step::Pending, data(first), data(second)];
-        let mut body = fill(steps).await;
-        assert_frames!(body, [K, Some(first), Some(second), K]);
+    for first in ["\u{fefe}\n\n", "data: 1\n\n"] {
+        for steps in [vec![data(first)], vec![data(""), data(first)]] {
+            let steps = [Step::Pending, Step::Pending].into_iter().chain(steps);
+            let mut body = fill(steps).await;
+            assert_frames!(body, [K, Some(first), K]);
+        }
     }
     let pieces = [&b"\xEF"[..], b"\xBB", b"\xBE\n\n"];
     let steps = [Step::Pending, Step::Pending]
@@ -341,20 +329,121 @@ async fn bytes_that_only_begin_like_a_byte_order_mark_stay() {
 #[tokio::test(start_paused = true)]
 async fn a_byte_order_mark_after_an_empty_chunk_and_no_keepalive_stays() {
     let mut body = fill([data(""), data("\u{feff}data: 1\n\n")]).await;
-    assert_frames!(body, [Some(""), Some("\u{feff}data: 1\n\n"), K]);
+    assert_frames!(body, [Some("\u{feff}data: 1\n\n"), K]);
+}
+
+/// Returns the body of a response with this content type, in a layer that knows all formats.
+async fn filled(
+    content_type: &str,
+    steps: impl IntoIterator<Item = Step>,
+) -> KeepaliveBody<Script> {
+    let layer = layer().ndjson("\n").grpc(|_| true);
+    let request = Request::post("/a/b").header("content-type", "application/grpc");
+    let mut response = sse(steps);
+    let content_type = content_type.parse().unwrap();
+    response.headers_mut().insert("content-type", content_type);
+    answer(layer, request.body(()).unwrap(), response)
+        .await
+        .into_body()
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_like_a_byte_order_mark_stay_in_other_formats() {
-    let layer = KeepaliveLayer::new(IDLE).ndjson("\n");
-    let mut response = sse([Step::Pending, Step::Pending, data("\u{feff}\n")]);
-    response
-        .headers_mut()
-        .insert("content-type", "application/jsonl".parse().unwrap());
-    let mut body = answer(layer, Request::default(), response)
-        .await
-        .into_body();
-    assert_frames!(body, [Some("\n"), Some("\u{feff}\n")]);
+async fn lines_lose_a_byte_order_mark_after_a_keepalive_too() {
+    let line = "{}\n";
+    let marked = || [data("\u{feff}"), data(line)];
+    let steps = [Step::Pending, Step::Pending].into_iter().chain(marked());
+    let mut body = filled("application/x-ndjson", steps).await;
+    assert_frames!(body, [Some("\n"), Some(line), Some("\n")]);
+
+    let mut body = filled("application/x-ndjson", marked()).await;
+    assert_frames!(body, [Some("\u{feff}"), Some(line), Some("\n")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_like_a_byte_order_mark_stay_in_messages() {
+    let steps = [Step::Pending, Step::Pending, data("\u{feff}")];
+    let mut body = filled("application/grpc", steps).await;
+    assert_frames!(body, [Some("\0\0\0\0\0"), Some("\u{feff}")]);
+}
+
+/// The content types and what a whole frame and a keepalive look like.
+const FORMATS: [(&str, &str, &str); 4] = [
+    ("text/event-stream", "data: 1\n\n", COMMENT),
+    ("application/x-ndjson", "{}\n", "\n"),
+    ("application/grpc", "\0\0\0\0\x01a", "\0\0\0\0\0"),
+    (
+        "application/connect+json",
+        "\0\0\0\0\x02{}",
+        "\0\0\0\0\x02{}",
+    ),
+];
+
+#[tokio::test(start_paused = true)]
+async fn empty_chunks_are_dropped_and_are_no_activity() {
+    for (content_type, frame, keepalive) in FORMATS {
+        for timers in [None, Some(SharedTimers::new())] {
+            // An empty chunk comes twice within each idle time.
+            let chunks =
+                tokio_stream::wrappers::IntervalStream::new(tokio::time::interval(IDLE / 2));
+            let chunks = chunks.map(|_| Ok::<_, &'static str>(Frame::data(Bytes::new())));
+            let first = stream::iter([Ok(Frame::data(Bytes::from(frame)))]);
+            let response = http::Response::builder().header("content-type", content_type);
+            let response = response.body(StreamBody::new(first.chain(chunks)));
+            let mut response = Some(response.unwrap());
+            let service = service_fn(move |_: Request<()>| {
+                std::future::ready(Ok::<_, std::convert::Infallible>(response.take().unwrap()))
+            });
+            let mut layer = layer().ndjson("\n").grpc(|_| true);
+            if let Some(timers) = timers {
+                layer = layer.timers(timers);
+            }
+            let request = Request::post("/a/b").header("content-type", "application/grpc");
+            let response = layer
+                .layer(service)
+                .oneshot(request.body(()).unwrap())
+                .await;
+            let mut body = response.unwrap().into_body();
+
+            assert_frames!(body, [Some(frame)]);
+            let start = Instant::now();
+            assert_frames!(body, [Some(keepalive), Some(keepalive), Some(keepalive)]);
+            let elapsed = start.elapsed();
+            // Shared timers are late by up to a sixteenth.
+            assert!(
+                elapsed >= 3 * IDLE && elapsed < 4 * IDLE,
+                "{content_type}: {elapsed:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_chunk_at_the_start_does_not_stand_for_the_immediate_keepalive() {
+    for (content_type, _, keepalive) in FORMATS {
+        let layer = layer().ndjson("\n").grpc(|_| true).immediate();
+        let request = Request::post("/a/b").header("content-type", "application/grpc");
+        let mut response = sse([data(""), data("")]);
+        let headers = response.headers_mut();
+        headers.insert("content-type", content_type.parse().unwrap());
+        let response = answer(layer, request.body(()).unwrap(), response).await;
+        let (mut body, start) = (response.into_body(), Instant::now());
+        assert_frames!(body, [Some(keepalive)]);
+        assert!(start.elapsed().is_zero(), "{content_type}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_nothing_but_empty_chunks_holds_nobody_up_and_gets_keepalives() {
+    let empty = stream::repeat_with(|| Ok::<_, &'static str>(Frame::data(Bytes::new())));
+    let mut response = Some(sse([]).map(|_| StreamBody::new(empty)));
+    let service = service_fn(move |_: Request<()>| {
+        std::future::ready(Ok::<_, std::convert::Infallible>(response.take().unwrap()))
+    });
+    let response = layer().layer(service).oneshot(Request::default()).await;
+    let mut body = response.unwrap().into_body();
+    assert!(body.frame().now_or_never().is_none());
+    tokio::time::advance(IDLE).await;
+    assert_frames!(body, [K]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 mod body;
 mod rules;
 mod script;
+mod spread;
 
 use std::{convert::Infallible, future::ready, time::Duration};
 
@@ -38,10 +39,14 @@ async fn answer(
     layer.layer(service).oneshot(request).await.unwrap()
 }
 
+/// A layer whose keepalives come after exactly this time.
+fn layer() -> KeepaliveLayer {
+    KeepaliveLayer::new(IDLE).without_spread()
+}
+
 /// Returns the body with the layer around an event stream of these steps.
 async fn fill(steps: impl IntoIterator<Item = Step>) -> KeepaliveBody<Script> {
-    let layer = KeepaliveLayer::new(IDLE);
-    answer(layer, Request::default(), sse(steps))
+    answer(layer(), Request::default(), sse(steps))
         .await
         .into_body()
 }

@@ -8,23 +8,24 @@ use std::{
     time::Duration,
 };
 
+use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body::Body;
-use stream_keepalive_http::KeepaliveLayer;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use stream_keepalive_http::{
+    Idle, KeepaliveBody, KeepaliveLayer,
+    framing::{Grpc, Lines, Sse},
+};
+use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneService};
 
 use super::{
-    COMMENT, IDLE, answer, grpc, next,
+    COMMENT, IDLE, answer, grpc, layer, next,
     script::{Script, Step, data},
     sse,
 };
 
 const EMPTY_MESSAGE: &str = "\0\0\0\0\0";
 const WATCH: &str = "/events.v1.Events/Watch";
-
-fn layer() -> KeepaliveLayer {
-    KeepaliveLayer::new(IDLE)
-}
 
 fn response(content_type: &str) -> Response<Script> {
     let mut response = sse([]);
@@ -71,8 +72,17 @@ async fn lines_are_filled_if_asked_for() {
     for content_type in [
         "application/x-ndjson",
         "application/ndjson",
+        "text/x-ndjson",
         "application/jsonl",
+        "application/x-jsonl",
+        "application/jsonlines",
         "application/x-jsonlines",
+        "application/json-lines",
+        "application/jsonstream",
+        "application/x-json-stream",
+        "application/stream+json",
+        "application/vnd.acme.events+ndjson",
+        "application/vnd.acme.events+NDJSON; charset=utf-8",
     ] {
         let found = keepalive(layer(), Request::default(), response(content_type)).await;
         assert_eq!(found, None, "{content_type}");
@@ -85,7 +95,7 @@ async fn lines_are_filled_if_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn grpc_calls_are_filled_if_their_path_is_accepted() {
     for content_type in ["application/grpc", "application/grpc+proto"] {
-        let layer = layer().grpc(|path| path == WATCH);
+        let layer = layer().grpc(|call| call.uri.path() == WATCH);
         let found = keepalive(layer.clone(), grpc_request(WATCH), response(content_type)).await;
         assert_eq!(found.as_deref(), Some(EMPTY_MESSAGE), "{content_type}");
         let other = grpc_request("/events.v1.Events/Get");
@@ -99,7 +109,7 @@ async fn grpc_calls_are_filled_if_their_path_is_accepted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_path_is_asked_for_once_and_only_for_grpc_calls() {
+async fn the_closure_is_called_once_and_only_for_calls() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let layer = layer().grpc(move |_| count.fetch_add(1, Ordering::Relaxed) < usize::MAX);
@@ -153,9 +163,13 @@ async fn other_content_types_are_left_alone() {
         "text/event-stream/x",
         "text/plain; text/event-stream",
         "application/json",
+        "application/json-seq",
         "application/octet-stream",
-        "application/grpc-web",
-        "application/grpc-web+proto",
+        "application/problem+json",
+        "ndjson",
+        "application/connect",
+        "application/connect+cbor",
+        "application/proto",
         "application/grpc-web-text",
         "application/grpc-web-text+proto",
         "application/grpc+json",
@@ -192,6 +206,7 @@ async fn a_status_without_content_is_left_alone() {
         (103, false),
         (204, false),
         (205, false),
+        (206, false),
         (304, false),
         (200, true),
         (500, true),
@@ -247,14 +262,306 @@ async fn an_encoded_body_is_left_alone() {
         (&["identity"], true),
         (&["Identity"], true),
         (&["identity", "identity"], true),
+        (&["none"], true),
+        (&["None"], true),
+        (&["none, gzip"], false),
+        (&["nonesuch"], false),
+        (&["\u{e9}"], false),
     ] {
         let mut response = sse([]);
         for encoding in encodings {
-            let encoding = HeaderValue::from_static(encoding);
+            let encoding = HeaderValue::from_bytes(encoding.as_bytes()).unwrap();
             response.headers_mut().append("content-encoding", encoding);
         }
         assert_eq!(is_filled(response).await, expected, "{encodings:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_with_a_transfer_coding_is_left_alone() {
+    for (codings, expected) in [
+        (&["gzip, chunked"][..], false),
+        (&["gzip", "chunked"], false),
+        (&["deflate"], false),
+        (&["chunked"], true),
+        (&["Chunked"], true),
+    ] {
+        let mut response = sse([]);
+        for coding in codings {
+            let coding = HeaderValue::from_static(coding);
+            response.headers_mut().append("transfer-encoding", coding);
+        }
+        assert_eq!(is_filled(response).await, expected, "{codings:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_whose_bytes_the_head_fixes_is_left_alone() {
+    for header in [
+        "content-range",
+        "content-digest",
+        "repr-digest",
+        "digest",
+        "content-md5",
+        "grpc-status",
+    ] {
+        for (content_type, request) in [
+            ("text/event-stream", Request::default()),
+            ("application/x-ndjson", Request::default()),
+            ("application/grpc", grpc_request(WATCH)),
+            ("application/connect+json", grpc_request(WATCH)),
+        ] {
+            let layer = || layer().ndjson("\n").grpc(|_| true).immediate();
+            let mut response = response(content_type);
+            let found = keepalive(layer(), request.clone(), response.clone()).await;
+            assert!(found.is_some(), "{content_type}");
+            response
+                .headers_mut()
+                .insert(header, HeaderValue::from_static("0"));
+            let mut answer = answer(layer(), request, response.clone()).await;
+            assert_eq!(answer.headers(), response.headers());
+            assert_eq!(next(answer.body_mut()).await, None, "{header}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_with_two_content_types_that_differ_is_left_alone() {
+    for (second, expected) in [
+        ("text/plain", false),
+        ("application/x-ndjson", false),
+        ("\u{e9}", false),
+        ("text/event-stream", true),
+        ("Text/Event-Stream; charset=utf-8", true),
+    ] {
+        for second_is_first in [false, true] {
+            let mut types = ["text/event-stream", second];
+            if second_is_first {
+                types.reverse();
+            }
+            let mut response = sse([]);
+            response.headers_mut().clear();
+            for content_type in types {
+                let content_type = HeaderValue::from_bytes(content_type.as_bytes()).unwrap();
+                response.headers_mut().append("content-type", content_type);
+            }
+            let found = keepalive(layer().ndjson("\n"), Request::default(), response).await;
+            assert_eq!(found.is_some(), expected, "{types:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nginx_is_asked_not_to_hold_the_keepalives_back() {
+    let header = |response: &Response<_>| response.headers().get("x-accel-buffering").cloned();
+    let found = answer(layer(), Request::default(), sse([])).await;
+    assert_eq!(header(&found.map(drop)).unwrap(), "no");
+
+    let layer_without = layer().without_nginx_header();
+    let found = answer(layer_without, Request::default(), sse([])).await;
+    assert_eq!(header(&found.map(drop)), None);
+
+    let mut response_with = sse([]);
+    response_with
+        .headers_mut()
+        .insert("x-accel-buffering", HeaderValue::from_static("yes"));
+    let found = answer(layer(), Request::default(), response_with).await;
+    assert_eq!(header(&found.map(drop)).unwrap(), "yes");
+
+    let found = answer(layer(), Request::default(), response("text/plain")).await;
+    assert_eq!(header(&found.map(drop)), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_filled_if_any_of_the_closures_accepts_them() {
+    let layer = layer()
+        .grpc(|call| call.uri.path() == WATCH)
+        .grpc(|call| call.headers.contains_key("x-expects-keepalives"));
+    let asking = |path| {
+        let mut request = grpc_request(path);
+        let header = HeaderValue::from_static("1");
+        request.headers_mut().insert("x-expects-keepalives", header);
+        request
+    };
+    for (request, expected) in [
+        (grpc_request(WATCH), true),
+        (asking("/events.v1.Events/Get"), true),
+        (asking(WATCH), true),
+        (grpc_request("/events.v1.Events/Get"), false),
+    ] {
+        let description = format!("{request:?}");
+        let found = keepalive(layer.clone(), request, grpc([])).await;
+        assert_eq!(found.is_some(), expected, "{description}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_grpc_web_and_connect_get_a_message_of_their_codec() {
+    for (content_type, expected) in [
+        ("application/grpc-web", EMPTY_MESSAGE),
+        ("application/grpc-web+proto", EMPTY_MESSAGE),
+        ("application/connect+proto", EMPTY_MESSAGE),
+        ("application/connect+json", "\0\0\0\0\x02{}"),
+    ] {
+        let layer = || layer().grpc(|call| call.uri.path() == WATCH);
+        let request = |path| {
+            Request::post(path)
+                .header("content-type", content_type)
+                .body(())
+                .unwrap()
+        };
+        let found = keepalive(layer(), request(WATCH), response(content_type)).await;
+        assert_eq!(found.as_deref(), Some(expected), "{content_type}");
+        let found = keepalive(layer(), request("/a.B/C"), response(content_type)).await;
+        assert_eq!(found, None, "{content_type}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_last_message_of_connect_and_grpc_web_nothing_comes() {
+    for (content_type, last) in [
+        ("application/grpc-web+proto", &b"\x80\0\0\0\x01a"[..]),
+        ("application/connect+proto", b"\x02\0\0\0\x02{}"),
+        ("application/connect+json", b"\x02\0\0\0\x02{}"),
+    ] {
+        let mut response = response(content_type);
+        *response.body_mut() = Script::new([data(last)]);
+        let layer = layer().grpc(|_| true);
+        let mut answer = answer(layer, grpc_request(WATCH), response).await;
+        let last = String::from_utf8_lossy(last).into_owned();
+        assert_eq!(next(answer.body_mut()).await, Some(last), "{content_type}");
+        assert_eq!(next(answer.body_mut()).await, None, "{content_type}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_content_type_of_ones_own_gets_its_own_filler() {
+    let layer = layer()
+        .format("application/json", Lines::new(" \n"))
+        .format("text/event-stream", Sse::new(": a\n\n"))
+        .format("+xml", Lines::new("<!-- -->\n"))
+        .format("application/grpc+json", Grpc::message("{}"))
+        .format("application/x-replaced", Lines::new("1\n"))
+        .format("application/x-replaced", Lines::new("2\n"))
+        .grpc(|call| call.uri.path() == WATCH);
+    for (content_type, expected) in [
+        ("application/json", Some(" \n")),
+        ("Application/JSON; charset=utf-8", Some(" \n")),
+        ("text/event-stream", Some(": a\n\n")),
+        ("application/soap+xml", Some("<!-- -->\n")),
+        ("application/xml", None),
+        ("application/x-replaced", Some("2\n")),
+        ("application/grpc+json", Some("\0\0\0\0\x02{}")),
+    ] {
+        let found = keepalive(layer.clone(), grpc_request(WATCH), response(content_type)).await;
+        assert_eq!(found.as_deref(), expected, "{content_type}");
+    }
+    // A call has to be accepted, whatever its codec is.
+    let other = grpc_request("/events.v1.Events/Get");
+    let found = keepalive(layer, other, response("application/grpc+json")).await;
+    assert_eq!(found, None);
+}
+
+/// A service with these layers, of which the first is the innermost.
+async fn through(
+    layers: Vec<KeepaliveLayer>,
+    mut response: Response<Script>,
+    idle: Option<Duration>,
+) -> Response<Body> {
+    response.extensions_mut().extend(
+        idle.map(|idle| {
+            let mut extensions = http::Extensions::new();
+            extensions.insert(Idle(idle));
+            extensions
+        })
+        .unwrap_or_default(),
+    );
+    let service = service_fn(move |_: Request<()>| {
+        let response = response.clone().map(Body::new);
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let mut service = BoxCloneService::new(service);
+    for layer in layers {
+        service = BoxCloneService::new(
+            layer
+                .layer(service)
+                .map_response(|response| response.map(Body::new)),
+        );
+    }
+    service.oneshot(Request::default()).await.unwrap()
+}
+
+/// Returns when the first three frames come, and what they are.
+async fn frames(response: Response<Body>) -> Vec<(u64, String)> {
+    let start = tokio::time::Instant::now();
+    let mut body = response.into_body();
+    let mut frames = Vec::new();
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout(20 * IDLE, body.frame()).await {
+        let data = frame.into_data().unwrap();
+        frames.push((
+            start.elapsed().as_secs(),
+            String::from_utf8(data.to_vec()).unwrap(),
+        ));
+        if frames.len() == 3 {
+            break;
+        }
+    }
+    frames
+}
+
+fn comments(idle: u64) -> Vec<(u64, String)> {
+    (1..=3).map(|n| (n * idle, COMMENT.to_owned())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_chooses_its_idle_time() {
+    let of = async |layers, idle| frames(through(layers, sse([]), idle).await).await;
+    assert_eq!(of(vec![layer()], None).await, comments(20));
+    for idle in [5, 60] {
+        let chosen = Some(Duration::from_secs(idle));
+        assert_eq!(of(vec![layer()], chosen).await, comments(idle));
+        assert_eq!(of(vec![layer(), layer()], chosen).await, comments(idle));
+        // The layer is off for all other responses.
+        let off = KeepaliveLayer::new(Duration::ZERO).without_spread();
+        assert_eq!(of(vec![off], chosen).await, comments(idle));
+    }
+    assert_eq!(of(vec![layer()], Some(Duration::ZERO)).await, []);
+    assert_eq!(
+        of(vec![layer().immediate(), layer()], Some(Duration::ZERO)).await,
+        []
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inner_layer_decides() {
+    let of = async |layers| frames(through(layers, sse([]), None).await).await;
+    for idle in [5, 20, 60] {
+        let inner = || KeepaliveLayer::new(Duration::from_secs(idle)).without_spread();
+        assert_eq!(of(vec![inner(), layer()]).await, comments(idle));
+        assert_eq!(of(vec![inner(), layer(), layer()]).await, comments(idle));
+        assert_eq!(of(vec![inner(), layer().immediate()]).await, comments(idle));
+        let timers = layer().timers(stream_keepalive::SharedTimers::new());
+        assert_eq!(of(vec![inner(), timers]).await, comments(idle));
+    }
+    let off = || KeepaliveLayer::new(Duration::ZERO);
+    assert_eq!(of(vec![off(), layer()]).await, []);
+    assert_eq!(of(vec![off(), layer(), layer()]).await, []);
+    assert_eq!(of(vec![layer(), off()]).await, comments(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inner_layer_that_does_not_know_the_format_leaves_it_to_the_outer_one() {
+    let layers = vec![layer(), layer().ndjson("\n")];
+    let response = through(layers, response("application/jsonl"), None).await;
+    assert_eq!(frames(response).await[0], (20, "\n".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_body_of_a_layer_of_tower_http_is_not_filled() {
+    let body = KeepaliveBody::<http_body_util::Empty<bytes::Bytes>>::default();
+    assert!(body.is_end_stream());
+    let body: KeepaliveBody<Body> = KeepaliveBody::default();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "");
 }
 
 #[tokio::test(start_paused = true)]
@@ -302,12 +609,13 @@ async fn a_response_that_is_left_alone_is_not_changed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_head_of_a_filled_response_is_not_changed() {
+async fn the_rest_of_the_head_of_a_filled_response_is_not_changed() {
     let mut inner = sse([]);
     inner
         .headers_mut()
         .append("x-b", HeaderValue::from_static("1"));
-    let outer = answer(layer(), Request::default(), inner.clone()).await;
+    let mut outer = answer(layer(), Request::default(), inner.clone()).await;
+    outer.headers_mut().remove("x-accel-buffering");
     assert_eq!(
         (outer.status(), outer.headers()),
         (inner.status(), inner.headers())
@@ -388,7 +696,7 @@ fn the_debug_output_of_layer_and_service_shows_their_settings() {
     let layer = layer().grpc(|_| true);
     for shown in [format!("{layer:?}"), format!("{:?}", layer.layer("inner"))] {
         assert!(shown.contains("20s"), "{shown}");
-        assert!(shown.contains("Paths"), "{shown}");
+        assert!(shown.contains("Calls(1)"), "{shown}");
     }
     assert!(format!("{:?}", layer.layer("inner")).contains("inner"));
 }

@@ -17,7 +17,7 @@ const NOT_SERVING: &[u8] = b"\0\0\0\0\x02\x08\x02";
 const EMPTY: &[u8] = &[0; 5];
 
 fn filling() -> KeepaliveLayer {
-    layer().grpc(|path| path == WATCH)
+    layer().grpc(|call| call.uri.path() == WATCH)
 }
 
 /// A server with both layers, in either order.

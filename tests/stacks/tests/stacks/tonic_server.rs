@@ -34,7 +34,7 @@ use crate::support::{IDLE, layer};
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 fn filling() -> KeepaliveLayer {
-    layer().grpc(|path| path == WATCH)
+    layer().grpc(|call| call.uri.path() == WATCH)
 }
 
 async fn serve(layer: Option<KeepaliveLayer>) -> (SocketAddr, HealthReporter) {
@@ -139,7 +139,7 @@ async fn a_call_that_is_not_accepted_gets_no_keepalives() {
     for layer in [
         None,
         Some(layer()),
-        Some(layer().grpc(|path| path != WATCH)),
+        Some(layer().grpc(|call| call.uri.path() != WATCH)),
     ] {
         let (server, reporter) = serve(layer).await;
         let mut statuses = watch(server, false).await;
