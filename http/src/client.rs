@@ -175,7 +175,6 @@ where
             if !*this.asks || !promise::is_protobuf_call(response.headers()) {
                 return response.map(GrpcClientBody::unchanged);
             }
-            // Taken out, so that neither the caller nor another layer takes the promise for its own.
             let promised = promise::take_promise(response.headers_mut());
             let limit = promised.map_or(idle_timeout, |idle| idle.saturating_mul(MISSED));
             response.map(|body| GrpcClientBody::stripped(body, limit))

@@ -2,33 +2,45 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, request};
+
+use crate::plan::content_type;
 
 const STREAM_KEEPALIVE: HeaderName = HeaderName::from_static("stream-keepalive");
+const YES: &str = "1";
 
 /// Asks for keepalives, with the head of a request.
 pub(crate) fn ask(request: &mut HeaderMap) {
-    request.insert(STREAM_KEEPALIVE, HeaderValue::from_static("1"));
+    request.insert(STREAM_KEEPALIVE, HeaderValue::from_static(YES));
 }
 
-/// Returns whether the head of a request asked for keepalives, and removes the question.
-pub(crate) fn take_question(request: &mut HeaderMap) -> bool {
-    let question = request.remove(STREAM_KEEPALIVE);
-    question.is_some_and(|value| value == "1")
+/// In the extensions of a request whose client has asked, so that an inner layer knows it too.
+#[derive(Clone, Copy)]
+struct Asked;
+
+/// Returns whether the client asks for keepalives, and removes the header.
+///
+/// A handler that copies the metadata of a call into a call of its own would otherwise ask for keepalives that
+/// nobody removes.
+pub(crate) fn take_question(request: &mut request::Parts) -> bool {
+    let question = request.headers.remove(STREAM_KEEPALIVE);
+    if question.is_some_and(|value| value == YES) && is_protobuf_call(&request.headers) {
+        request.extensions.insert(Asked);
+    }
+    request.extensions.get::<Asked>().is_some()
 }
 
-/// Promises a keepalive whenever the response has been idle for `idle`, with its head.
+/// Promises keepalives after `idle`, with the head of a response.
 pub(crate) fn promise(response: &mut HeaderMap, idle: Duration) {
     response.insert(STREAM_KEEPALIVE, millis(idle).into());
 }
 
-/// Returns the idle time that the head of a response promised, and removes the promise.
+/// Returns the idle time that the head of a response promises, and removes the header, so that neither the
+/// caller nor an outer layer takes the promise for its own.
 pub(crate) fn take_promise(response: &mut HeaderMap) -> Option<Duration> {
-    let millis = response.remove(STREAM_KEEPALIVE)?.to_str().ok()?.parse();
-    millis
-        .ok()
-        .filter(|millis| *millis != 0)
-        .map(Duration::from_millis)
+    let promise = response.remove(STREAM_KEEPALIVE)?;
+    let millis = promise.to_str().ok()?.parse().ok()?;
+    (millis != 0).then_some(Duration::from_millis(millis))
 }
 
 /// Returns the milliseconds of a duration, rounded up, because a keepalive may not be later than promised.
@@ -37,15 +49,11 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     millis.try_into().unwrap_or(u64::MAX)
 }
 
-/// Returns whether this is the head of a gRPC call with messages of protobuf, in which a marker has no fields.
+/// Returns whether this is the head of a gRPC call with messages of protobuf, to which a marker can be added.
 pub(crate) fn is_protobuf_call(headers: &HeaderMap) -> bool {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = content_type.and_then(|content_type| content_type.split(';').next());
-    essence.is_some_and(|essence| {
+    content_type(headers).is_some_and(|content_type| {
         ["application/grpc", "application/grpc+proto"]
             .iter()
-            .any(|call| call.eq_ignore_ascii_case(essence.trim()))
+            .any(|call| call.eq_ignore_ascii_case(content_type))
     })
 }

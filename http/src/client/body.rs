@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use stream_keepalive::IdleTimeout;
 
 use super::unavailable;
-use crate::framing::StripMarkers;
+use crate::{frames::Frames, framing::StripMarkers};
 
 pin_project! {
     /// The response body of [`GrpcClientService`](crate::GrpcClientService).
@@ -60,12 +60,9 @@ impl<B: Body<Data = Bytes>> GrpcClientBody<B> {
 
     /// Removes the markers, and ends the body when nothing has come for `limit`, unless it is zero.
     pub(crate) fn stripped(body: B, limit: Duration) -> Self {
-        let frames = Frames {
-            body,
-            has_ended: false,
-        };
+        let frames = IdleTimeout::new(Frames::new(body, false), limit);
         let stripped = Stripped {
-            frames: IdleTimeout::new(frames, limit),
+            frames: frames.with_last(timed_out::<B::Error> as fn() -> _),
             markers: StripMarkers::new(),
             chunk: Bytes::new(),
             next: None,
@@ -205,31 +202,14 @@ fn poll_next<B: Body<Data = Bytes>>(
     mut frames: Pin<&mut IdleTimeout<Frames<B>>>,
     cx: &mut Context<'_>,
 ) -> Poll<Polled<B>> {
-    let next = ready!(frames.as_mut().poll_next(cx));
-    let timed_out = next.is_none() && !frames.get_ref().has_ended;
-    Poll::Ready(if timed_out {
-        Some(Ok(Frame::trailers(unavailable(frames.idle()))))
-    } else {
-        next
-    })
+    let mut next = ready!(frames.as_mut().poll_next(cx));
+    if let (Some(Ok(frame)), true) = (&mut next, frames.is_terminated()) {
+        *frame = Frame::trailers(unavailable(frames.idle()));
+    }
+    Poll::Ready(next)
 }
 
-pin_project! {
-    /// The frames of a body, as a stream.
-    struct Frames<B> {
-        #[pin]
-        body: B,
-        has_ended: bool,
-    }
-}
-
-impl<B: Body> Stream for Frames<B> {
-    type Item = Result<Frame<B::Data>, B::Error>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.project();
-        let frame = ready!(this.body.poll_frame(cx));
-        *this.has_ended = frame.is_none();
-        Poll::Ready(frame)
-    }
+/// Stands for the trailers, because a function does not know how long nothing has come.
+fn timed_out<E>() -> Result<Frame<Bytes>, E> {
+    Ok(Frame::data(Bytes::new()))
 }
