@@ -9,8 +9,8 @@ macro_rules! accessors {
 
         /// Changes the idle time. A running idle clock starts again from zero at the next poll.
         ///
-        /// This does not wake the task that polls the stream. [`Duration::ZERO`] turns the adapter off until
-        /// you set another duration.
+        /// A keepalive or timeout that is due already is cancelled. This does not wake the task that polls
+        /// the stream. [`Duration::ZERO`] turns the adapter off until you set another duration.
         #[doc(alias = "reset")]
         #[inline]
         pub fn set_idle(self: Pin<&mut Self>, idle: Duration) {

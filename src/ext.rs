@@ -29,7 +29,7 @@ use crate::{Fill, IdleTimeout, Keepalive, Repeat};
 /// # }
 /// ```
 pub trait KeepaliveExt: Stream {
-    /// Inserts a clone of `item` whenever the stream has been idle for `idle`.
+    /// Inserts a clone of `item` whenever the stream has been idle for `idle`. The item must be `Clone`.
     ///
     /// Use [`keepalive_with`](KeepaliveExt::keepalive_with) if the item is not `Clone`, or if you want to
     /// build it for each keepalive.
@@ -57,7 +57,8 @@ pub trait KeepaliveExt: Stream {
     fn keepalive(self, idle: Duration, item: Self::Item) -> Keepalive<Self>
     where
         Self: Sized,
-        Self::Item: Clone,
+        // The compiler then shows the note of `Fill` if the item is not `Clone`.
+        Repeat<Self::Item>: Fill<Self::Item>,
     {
         Keepalive::new(self, idle, Repeat(item))
     }

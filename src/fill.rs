@@ -55,7 +55,8 @@
 #[doc(alias = "ping")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not make items of type `{Item}`",
-    note = "a filler is a closure or function that returns an item of the stream, or a type that implements `Fill`"
+    note = "a filler is a closure or function that returns an item of the stream, or a type that implements `Fill`",
+    note = "`keepalive` clones its item: if the item is not `Clone`, use `keepalive_with` with a closure"
 )]
 pub trait Fill<Item> {
     /// Makes the keepalive that is due, or returns `None` to skip it.

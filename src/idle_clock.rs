@@ -18,18 +18,17 @@ pub(crate) struct IdleClock<T> {
 struct State(u64);
 
 impl State {
-    /// The last poll returned an item, or the clock has just expired.
+    /// The timer is not armed.
     const STOPPED: Self = Self(0);
-    /// The stream has not been polled yet.
-    const NEW: Self = Self(1);
-    /// The stream has not been polled yet, and the clock expires if the first poll returns `Pending`.
-    const IMMEDIATE: Self = Self(2);
-    /// The last poll returned `Pending`, and the timer is armed.
-    const RUNNING: Self = Self(3);
-    /// The timer has expired, but the inner stream may have had no cooperative budget to return an item.
-    const IN_DOUBT: Self = Self(4);
+    /// The timer is armed for `idle`, or for the first half of it.
+    const RUNNING: Self = Self(1);
+    /// The timer is armed for the second half of `idle`.
+    const SECOND_HALF: Self = Self(2);
+    /// The idle time has passed, or the first keepalive is to be immediate. The inner stream is asked once
+    /// more.
+    const DUE: Self = Self(3);
     /// The stream has ended.
-    const TERMINATED: Self = Self(5);
+    const TERMINATED: Self = Self(4);
 
     /// The number of values that fit into the word next to the idle time.
     const COUNT: u64 = 8;
@@ -43,7 +42,7 @@ impl<T> IdleClock<T> {
     pub(crate) fn new(idle: Duration, timer: T) -> Self {
         Self {
             timer,
-            word: nanos(idle) * State::COUNT + State::NEW.0,
+            word: nanos(idle) * State::COUNT + State::STOPPED.0,
         }
     }
 
@@ -54,15 +53,17 @@ impl<T> IdleClock<T> {
             timer,
             word: self.word,
         };
-        clock.restart();
+        if matches!(clock.state(), State::RUNNING | State::SECOND_HALF) {
+            clock.set_state(State::STOPPED);
+        }
         clock
     }
 
-    /// Makes the clock expire if the first poll returns `Pending`.
+    /// Makes the clock due at the next poll that returns `Pending`.
     #[inline]
     pub(crate) fn immediate(mut self) -> Self {
-        if self.state() == State::NEW {
-            self.set_state(State::IMMEDIATE);
+        if !self.is_off() && !self.is_terminated() {
+            self.set_state(State::DUE);
         }
         self
     }
@@ -80,10 +81,13 @@ impl<T> IdleClock<T> {
         self.word / State::COUNT == 0
     }
 
+    /// Changes the idle time, and stops the clock.
     #[inline]
     pub(crate) fn set_idle(&mut self, idle: Duration) {
         self.word = nanos(idle) * State::COUNT + self.state().0;
-        self.restart();
+        if !self.is_terminated() {
+            self.stop();
+        }
     }
 
     #[inline]
@@ -96,18 +100,10 @@ impl<T> IdleClock<T> {
         self.set_state(State::TERMINATED);
     }
 
-    /// Stops the clock, because an item has arrived.
+    /// Stops the clock, because of an item or a keepalive.
     #[inline]
     pub(crate) fn stop(&mut self) {
         if self.state() != State::STOPPED {
-            self.set_state(State::STOPPED);
-        }
-    }
-
-    /// Makes a running clock start from zero at the next poll that returns `Pending`.
-    #[inline]
-    fn restart(&mut self) {
-        if matches!(self.state(), State::RUNNING | State::IN_DOUBT) {
             self.set_state(State::STOPPED);
         }
     }
@@ -124,13 +120,13 @@ impl<T> IdleClock<T> {
 }
 
 impl<T: Timer> IdleClock<T> {
-    /// Returns `None` if the stream has ended, and otherwise whether this poll can settle a doubt, that is,
-    /// the state `IN_DOUBT`.
+    /// Returns `None` if the stream has ended, and otherwise whether this poll decides: the idle time has
+    /// passed, and the inner stream has the budget to return an item.
     #[inline]
     pub(crate) fn begin_poll(&self) -> Option<bool> {
         // A single comparison rules out both rare states. A ready item costs nothing else before the
         // inner stream is polled.
-        if self.state().0 < State::IN_DOUBT.0 {
+        if self.state().0 < State::DUE.0 {
             return Some(false);
         }
         self.begin_rare_poll()
@@ -138,40 +134,66 @@ impl<T: Timer> IdleClock<T> {
 
     #[cold]
     fn begin_rare_poll(&self) -> Option<bool> {
-        match self.state() {
-            State::TERMINATED => None,
-            _ => Some(self.timer.has_budget()),
+        let had_budget_before = self.timer.has_budget();
+        (self.state() == State::DUE).then_some(had_budget_before)
+    }
+
+    /// Returns `Ready` if the idle time has passed, and the inner stream has the budget to return an item
+    /// that came before. Then ask it once more.
+    ///
+    /// Call it after the inner stream has returned `Pending`. Once the budget is spent, the next poll decides.
+    // Always inlined, because a call would add a nanosecond to each poll that returns `Pending`.
+    #[inline(always)]
+    pub(crate) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.state() == State::STOPPED {
+            if self.is_off() {
+                return Poll::Pending;
+            }
+            self.arm(self.idle(), State::RUNNING);
+        }
+        ready!(self.poll_expired(cx));
+        if self.timer.has_budget() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Lets the next poll decide if the idle time has passed in two halves. Each half ends at a poll that
+    /// finds the inner stream idle, so a consumer that was away gives the stream another half.
+    ///
+    /// Call it after the inner stream has returned `Pending`.
+    #[inline(always)]
+    pub(crate) fn wait_in_halves(&mut self, cx: &mut Context<'_>) {
+        // Rounded up, because no timer is armed for zero.
+        let half = self.idle() - self.idle() / 2;
+        if self.state() == State::STOPPED {
+            if self.is_off() {
+                return;
+            }
+            self.arm(half, State::RUNNING);
+        }
+        if self.state() == State::RUNNING && self.timer.poll_expired(cx).is_ready() {
+            self.arm(half, State::SECOND_HALF);
+        }
+        if self.state() != State::RUNNING && self.poll_expired(cx).is_ready() {
+            cx.waker().wake_by_ref();
         }
     }
 
-    /// Returns `Ready` if the inner stream has been idle for `idle`, and then stops the clock.
-    ///
-    /// Call it after the inner stream has returned `Pending`. `settled` is what
-    /// [`begin_poll`](Self::begin_poll) returned at the start of the same poll.
-    // Always inlined, because a call would add a nanosecond to each poll that returns `Pending`.
-    #[inline(always)]
-    pub(crate) fn poll_expired(&mut self, settled: bool, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_off() {
-            self.stop();
-            return Poll::Pending;
-        }
-        if !matches!(self.state(), State::IMMEDIATE | State::IN_DOUBT) {
-            if self.state() != State::RUNNING {
-                // Set the state after the timer, so that the clock does not run if `arm` panics.
-                self.timer.arm(self.idle());
-                self.set_state(State::RUNNING);
-            }
+    #[inline]
+    fn arm(&mut self, after: Duration, state: State) {
+        // Set the state after the timer, so that the clock does not run if `arm` panics.
+        self.timer.arm(after);
+        self.set_state(state);
+    }
+
+    #[inline]
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.state() != State::DUE {
             ready!(self.timer.poll_expired(cx));
+            self.set_state(State::DUE);
         }
-        if !settled && !self.timer.has_budget() {
-            // There are two explanations. Either the budget was spent before the inner stream was polled,
-            // and it may have an item that it could not return. Or the inner stream spent the budget and
-            // has no item. Only a poll that begins with budget left can tell which.
-            self.set_state(State::IN_DOUBT);
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        self.set_state(State::STOPPED);
         Poll::Ready(())
     }
 }

@@ -1,7 +1,7 @@
 use core::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -14,11 +14,26 @@ pin_project! {
     /// A stream that ends when the inner stream has been idle for a given time.
     ///
     /// Create it with [`idle_timeout`] or [`idle_timeout_with`]. When the idle clock reaches `idle`, the
-    /// adapter yields its last item, if it has one, and ends.
+    /// adapter yields its last item, if it has one, and ends. [`Duration::ZERO`] turns the timeout off, so
+    /// for a deadline that may have passed, use `deadline.saturating_duration_since(now).max(MIN)`, where
+    /// `MIN` is the shortest time that you want to wait.
     ///
     /// [`Keepalive`](crate::Keepalive) states the [rules](crate::Keepalive#rules), including what the idle
     /// clock is. Its [panics](crate::Keepalive#panics) and [cancel
     /// safety](crate::Keepalive#cancel-safety) are those of `IdleTimeout` too.
+    ///
+    /// # A consumer that was away
+    ///
+    /// **A consumer that was away does not end its stream.** The idle time is counted in two halves. Each
+    /// half ends at a poll that finds the inner stream idle. A consumer that polls all the time is woken
+    /// after half of `idle`, and its stream ends after `idle`. If nothing has polled the adapter when the
+    /// first half runs out, the second half begins at the next poll. An item that needs a few more polls or
+    /// some time to arrive, as from `then` or a loop that loads a row, is therefore not lost.
+    ///
+    /// - If the consumer is away only in the second half, the stream gets one more poll before it ends. An
+    ///   item that needs more than that is lost.
+    /// - The timeout is late by at most twice the timer's resolution and the scheduling delay.
+    /// - A consumer that is away before each poll sees the end at its fourth idle poll.
     ///
     /// # Where to put it
     ///
@@ -136,19 +151,18 @@ impl<S: Stream, F: FnOnce() -> S::Item, T: Timer> Stream for IdleTimeout<S, F, T
     #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        let Some(settled) = this.clock.begin_poll() else {
+        let Some(is_due) = this.clock.begin_poll() else {
             return Poll::Ready(None);
         };
-        // The inner stream goes first, so that an item wins over an overdue timeout.
         let polled = this.inner.poll_next(cx);
         match &polled {
             Poll::Ready(Some(_)) => this.clock.stop(),
             Poll::Ready(None) => this.clock.terminate(),
-            Poll::Pending => {
-                ready!(this.clock.poll_expired(settled, cx));
+            Poll::Pending if is_due => {
                 this.clock.terminate();
                 return Poll::Ready(this.last.take().map(|last| last()));
             }
+            Poll::Pending => this.clock.wait_in_halves(cx),
         }
         // Return the value itself. Taking the item out and wrapping it again would copy it once more.
         polled

@@ -19,7 +19,7 @@ pin_project! {
     /// # Rules
     ///
     /// The same rules hold for [`IdleTimeout`](crate::IdleTimeout), with the timeout in place of the
-    /// keepalive.
+    /// keepalive. It has [one more rule](crate::IdleTimeout#a-consumer-that-was-away).
     ///
     /// **Items pass through unchanged.** The adapter passes on items, errors and the end of the inner
     /// stream immediately and in order.
@@ -35,9 +35,10 @@ pin_project! {
     /// for ten times `idle` gets one keepalive, not ten.
     ///
     /// **An item always wins over a keepalive.** If the inner stream has an item or has ended, that comes
-    /// first, however overdue the keepalive is. This also holds when the task has spent its [cooperative
-    /// budget], which makes every Tokio resource return `Pending`, even if it has an item. The adapter then
-    /// inserts no keepalive before a poll that begins with budget left.
+    /// first, however overdue the keepalive is. Once the timer has expired, the adapter polls the inner
+    /// stream again, because an item may have come in the meantime. The rule also holds when the task has
+    /// spent its [cooperative budget], which makes every Tokio resource return `Pending`, even if it has an
+    /// item. The adapter then inserts no keepalive before a poll that begins with budget left.
     ///
     /// **Every item is activity**, including an `Err`. A filler of your own can
     /// [exclude](Fill::observe) some of them.
@@ -56,6 +57,9 @@ pin_project! {
     ///   three seconds. hyper, the HTTP server of axum and tonic, flushes when a poll returns `Pending`, so
     ///   there the clock starts when the last item is sent.
     /// - Keepalives are only inserted while something polls the adapter.
+    /// - A keepalive can overtake an item that has not left the inner stream yet. For example, `then` needs
+    ///   several polls for an item, and a `filter` that skips items can use up the budget. Such a keepalive
+    ///   does no harm.
     /// - If something else in the same task spends the whole cooperative budget before each poll of the
     ///   adapter, no keepalive is inserted until that stops.
     ///
@@ -185,17 +189,18 @@ impl<S: Stream, F, T> Keepalive<S, F, T> {
         }
     }
 
-    /// Yields a keepalive immediately if the first poll of the inner stream returns `Pending`.
+    /// Yields a keepalive immediately if the next poll of the inner stream returns `Pending`.
     ///
     /// Some servers and proxies hold the response headers back until the first item. With this method the
-    /// client gets them immediately and knows that it is connected. If the first poll returns an item,
-    /// that item serves the same purpose, and no keepalive is added.
+    /// client gets them immediately and knows that it is connected. If the next poll returns an item, that
+    /// item serves the same purpose, and no keepalive is added. An item that is no
+    /// [activity](Fill::observe) does not count.
     ///
     /// If the [filler](Fill::fill) returns `None`, no keepalive is inserted and the idle clock starts as
     /// usual. Set `idle` to [`Duration::MAX`] to get this one keepalive and no others.
     ///
-    /// The method has no effect if the adapter has been polled before, or if `idle` is zero at the first
-    /// poll.
+    /// The method has no effect if `idle` is zero. [`set_idle`](Self::set_idle) cancels the immediate
+    /// keepalive.
     ///
     /// # Example
     ///
@@ -228,32 +233,40 @@ impl<S: Stream, F: Fill<S::Item>, T: Timer> Stream for Keepalive<S, F, T> {
 
     #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        let this = self.project();
-        let Some(settled) = this.clock.begin_poll() else {
+        let mut this = self.project();
+        let Some(mut is_due) = this.clock.begin_poll() else {
             return Poll::Ready(None);
         };
-        // The inner stream goes first, so that an item wins over an overdue keepalive.
-        let polled = this.inner.poll_next(cx);
-        match &polled {
-            Poll::Ready(Some(item)) => {
-                if this.fill.observe(item) {
+        loop {
+            let polled = this.inner.as_mut().poll_next(cx);
+            match &polled {
+                Poll::Ready(Some(item)) => {
+                    if this.fill.observe(item) {
+                        this.clock.stop();
+                    }
+                }
+                Poll::Ready(None) => this.clock.terminate(),
+                Poll::Pending if is_due => {
                     this.clock.stop();
+                    let keepalive = this.fill.fill();
+                    if keepalive.is_some() {
+                        return Poll::Ready(keepalive);
+                    }
+                    // Start the clock again. If it expires within this poll, let other tasks run first.
+                    if this.clock.poll_due(cx).is_ready() {
+                        cx.waker().wake_by_ref();
+                    }
+                }
+                Poll::Pending => {
+                    ready!(this.clock.poll_due(cx));
+                    // An item may have come since the inner stream was polled. It wins over the keepalive.
+                    is_due = true;
+                    continue;
                 }
             }
-            Poll::Ready(None) => this.clock.terminate(),
-            Poll::Pending => {
-                ready!(this.clock.poll_expired(settled, cx));
-                if let Some(keepalive) = this.fill.fill() {
-                    return Poll::Ready(Some(keepalive));
-                }
-                // Start the clock again. If it expires within this poll, let other tasks run first.
-                if this.clock.poll_expired(settled, cx).is_ready() {
-                    cx.waker().wake_by_ref();
-                }
-            }
+            // Return the value itself. Taking the item out and wrapping it again would copy it once more.
+            return polled;
         }
-        // Return the value itself. Taking the item out and wrapping it again would copy it once more.
-        polled
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -86,7 +86,7 @@
 //! The crate has no option for what other adapters already do:
 //!
 //! ```
-//! # use std::{future::{pending, ready}, pin::pin, time::Duration};
+//! # use std::{cell::Cell, future::{pending, ready}, pin::pin, time::Duration};
 //! # use futures::{StreamExt, channel::mpsc, stream};
 //! # use stream_keepalive::KeepaliveExt;
 //! # use tokio::time::{interval, sleep};
@@ -103,8 +103,10 @@
 //! // Jitter: vary `idle` from stream to stream.
 //! let events = bus().keepalive(idle.mul_f64(rand::random_range(0.75..1.25)), item);
 //!
-//! // Keepalives at fixed times, whatever the items do. The result never ends by itself.
-//! let events = stream::select(bus(), IntervalStream::new(interval(idle)).map(|_| item));
+//! // Keepalives at fixed times, whatever the items do. An end marker ends them with the bus.
+//! let ticks = IntervalStream::new(interval(idle)).map(|_| Some(item));
+//! let events = stream::select(bus().map(Some).chain(stream::iter([None])), ticks)
+//!     .scan((), |(), event| ready(event));
 //!
 //! // A pause: turn the adapter off, and on again.
 //! let mut events = pin!(bus().keepalive(idle, item));
@@ -122,8 +124,11 @@
 //! // An end at shutdown. Any future works, for example `token.cancelled_owned()`.
 //! let events = bus().keepalive(idle, item).take_until(shutdown);
 //!
-//! // Another stream as a fallback.
-//! let events = bus().idle_timeout(idle).chain(other);
+//! // Another stream as a fallback after the timeout, but not after an end of the bus.
+//! let timed_out = Cell::new(false);
+//! let events = bus().map(Some).idle_timeout_with(idle, || { timed_out.set(true); None });
+//! let fallback = stream::once(async { timed_out.get() }).filter(|out| ready(*out)).flat_map(|_| other.clone());
+//! let events = events.filter_map(ready).chain(fallback);
 //!
 //! // A keepalive made by a future.
 //! let events = bus().map(Some).keepalive(idle, None).then(|item| async move {

@@ -45,6 +45,8 @@ struct Layer {
     declines: Vec<bool>,
     /// The items at which `observe` panics.
     observe_panics: Vec<bool>,
+    /// The items for which `observe` returns `false`.
+    no_activity: Vec<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,8 +64,16 @@ enum Step {
     Poll {
         task: usize,
         budget: Budget,
+        late: Option<Late>,
     },
     SetIdle(usize, Duration),
+}
+
+/// What happens when the inner stream has found nothing, and before its poll returns: an item comes, and time passes.
+#[derive(Clone, Copy, Debug)]
+struct Late {
+    item: Option<u8>,
+    time: Duration,
 }
 
 /// The budget of the task that polls the stack, and what the inner stream does with it.
@@ -113,6 +123,8 @@ struct Model {
     now: Duration,
     queue: VecDeque<Option<u8>>,
     inner_polls: usize,
+    /// What happens in the next poll that finds nothing.
+    late: Option<Late>,
     layers: Vec<Lived>,
 }
 
@@ -128,8 +140,8 @@ struct Lived {
 enum Moment {
     /// Polled, found nothing and yielded nothing, while idle time was counted.
     Idle(Duration),
-    /// The same, but a keepalive or the timeout was due, and the inner stream could not be asked.
-    InDoubt,
+    /// The same, but a keepalive or the timeout was due.
+    Due,
     /// Polled, and an item or keepalive was yielded, or idle time was not counted.
     Busy,
     SetIdle,
@@ -149,28 +161,56 @@ impl Model {
             now: Duration::ZERO,
             queue: VecDeque::new(),
             inner_polls: 0,
+            late: None,
             layers: schedule.layers.iter().map(lived).collect(),
         }
     }
 
     fn poll(&mut self, height: usize, budget: Budget) -> Outcome {
         let Some(top) = height.checked_sub(1) else {
-            if budget == Budget::SpentBefore {
-                return Outcome::Nothing;
-            }
-            self.inner_polls += 1;
-            return match self.queue.pop_front() {
-                Some(Some(item)) => Outcome::Event(Event::Item(item)),
-                Some(None) => Outcome::End,
-                None => Outcome::Nothing,
-            };
+            return self.poll_inner(budget);
         };
         // After the end, the layers below are not polled again.
         if self.layers[top].has_ended() {
             return Outcome::End;
         }
+        // It is decided if it was known before that it is due, and the inner stream had budget.
+        let decides = self.layers[top].is_due() && budget != Budget::SpentBefore;
         let found = self.poll(top, budget);
-        self.layers[top].answer(top, self.now, found, budget)
+        if found != Outcome::Nothing {
+            return self.layers[top].pass_on(found);
+        }
+        if decides {
+            return self.layers[top].fire(top, self.now);
+        }
+        self.layers[top].find_nothing(self.now);
+        let is_keepalive = matches!(self.layers[top].layer.kind, Kind::Keepalive { .. });
+        if !is_keepalive || !self.layers[top].is_due() || budget != Budget::Left {
+            return Outcome::Nothing;
+        }
+        // An item that came before the keepalive was known to be due wins over it.
+        match self.poll(top, budget) {
+            Outcome::Nothing => self.layers[top].fire(top, self.now),
+            found => self.layers[top].pass_on(found),
+        }
+    }
+
+    fn poll_inner(&mut self, budget: Budget) -> Outcome {
+        if budget == Budget::SpentBefore {
+            return Outcome::Nothing;
+        }
+        self.inner_polls += 1;
+        match self.queue.pop_front() {
+            Some(Some(item)) => Outcome::Event(Event::Item(item)),
+            Some(None) => Outcome::End,
+            None => {
+                if let Some(late) = self.late.take() {
+                    self.queue.push_back(late.item);
+                    self.now += late.time;
+                }
+                Outcome::Nothing
+            }
+        }
     }
 
     /// The latest time at which a task that has just found nothing must be woken.
@@ -203,64 +243,78 @@ impl Lived {
         self.history.contains(&Moment::Ended)
     }
 
-    /// The time of the first poll since which every poll has found nothing.
-    fn idle_since(&self) -> Option<Duration> {
-        let since = self.history.iter().rev().map_while(|moment| match moment {
+    /// The polls since the idle clock started, the latest first. Each of them has found nothing.
+    fn idle_polls(&self) -> impl Iterator<Item = Duration> {
+        self.history.iter().rev().map_while(|moment| match moment {
             Moment::Idle(at) => Some(*at),
             _ => None,
-        });
-        since.last()
+        })
     }
 
+    /// When the idle time has passed, or when its first half has passed and the task has to be woken.
     fn due(&self) -> Option<Duration> {
-        self.idle_since()?.checked_add(self.layer.idle)
+        let idle = self.layer.idle;
+        let start = self.idle_polls().last()?;
+        if matches!(self.layer.kind, Kind::Keepalive { .. }) {
+            return start.checked_add(idle);
+        }
+        let half = idle - idle / 2;
+        let first = start.checked_add(half)?;
+        match self.idle_polls().filter(|poll| *poll >= first).last() {
+            Some(poll) => poll.checked_add(half),
+            None => Some(first),
+        }
     }
 
-    fn is_in_doubt(&self) -> bool {
-        self.history.last() == Some(&Moment::InDoubt)
+    fn is_due(&self) -> bool {
+        let immediate = self.layer.kind == Kind::Keepalive { immediate: true };
+        match self.history.last() {
+            None => immediate && !self.layer.idle.is_zero(),
+            last => last == Some(&Moment::Due),
+        }
     }
 
-    fn answer(&mut self, layer: usize, now: Duration, found: Outcome, budget: Budget) -> Outcome {
+    fn find_nothing(&mut self, now: Duration) {
+        if self.layer.idle.is_zero() {
+            self.history.push(Moment::Busy);
+        } else if !self.is_due() {
+            let due = self.due();
+            self.history.push(Moment::Idle(now));
+            // After the first half of a timeout, the second half begins.
+            let passed = |due: Option<Duration>| due.is_some_and(|due| due <= now);
+            if passed(due) && passed(self.due()) {
+                self.history.push(Moment::Due);
+            }
+        } else if self.history.is_empty() {
+            self.history.push(Moment::Due);
+        }
+    }
+
+    fn pass_on(&mut self, found: Outcome) -> Outcome {
         let moment = match found {
-            Outcome::Event(_) => match self.observe(found) {
+            Outcome::Event(_) => match self.observe() {
                 // The item is lost, so it changes nothing about the idle time.
-                Outcome::Panic => return Outcome::Panic,
-                _ => Moment::Busy,
+                None => return Outcome::Panic,
+                Some(false) => return found,
+                Some(true) => Moment::Busy,
             },
             Outcome::End => Moment::Ended,
             // The poll did not return, so it changes nothing about the idle time.
-            Outcome::Panic => return found,
-            Outcome::Nothing if self.layer.idle.is_zero() => Moment::Busy,
-            Outcome::Nothing => {
-                let first = !self.history.iter().any(|moment| *moment != Moment::SetIdle);
-                let immediate = first && self.layer.kind == Kind::Keepalive { immediate: true };
-                let is_due =
-                    immediate || self.is_in_doubt() || self.due().is_some_and(|due| due <= now);
-                // It is decided if there was budget all the time. If an earlier poll left it open, budget at the
-                // start is enough.
-                let decided =
-                    budget == Budget::Left || self.is_in_doubt() && budget == Budget::SpentByInner;
-                match (is_due, decided) {
-                    (true, true) => return self.fire(layer, now),
-                    (true, false) => Moment::InDoubt,
-                    (false, _) => Moment::Idle(now),
-                }
-            }
+            Outcome::Panic | Outcome::Nothing => return found,
         };
         self.history.push(moment);
         found
     }
 
-    /// The filler observes an item.
-    fn observe(&mut self, found: Outcome) -> Outcome {
+    /// The filler observes an item. Returns whether the item is activity, or `None` if the filler panics.
+    fn observe(&mut self) -> Option<bool> {
         if !matches!(self.layer.kind, Kind::Keepalive { .. }) {
-            return found;
+            return Some(true);
         }
+        let seen = self.seen;
         self.seen += 1;
-        match panics(&self.layer.observe_panics, self.seen - 1) {
-            true => Outcome::Panic,
-            false => found,
-        }
+        let no_activity = panics(&self.layer.no_activity, seen);
+        (!panics(&self.layer.observe_panics, seen)).then_some(!no_activity)
     }
 
     fn fire(&mut self, layer: usize, now: Duration) -> Outcome {
@@ -317,6 +371,8 @@ struct Bottom {
     source: Source<Event>,
     budget: Rc<Cell<Budget>>,
     spend: Rc<dyn Fn()>,
+    /// Runs in each poll that finds nothing.
+    found_nothing: Box<dyn Fn()>,
 }
 
 impl Stream for Bottom {
@@ -331,7 +387,11 @@ impl Stream for Bottom {
             }
             Budget::SpentByInner => (self.spend)(),
         }
-        Pin::new(&mut self.source).poll_next(cx)
+        let polled = Pin::new(&mut self.source).poll_next(cx);
+        if polled.is_pending() {
+            (self.found_nothing)();
+        }
+        polled
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -371,7 +431,7 @@ impl Fill<Event> for Maker {
     fn observe(&mut self, _: &Event) -> bool {
         self.seen += 1;
         panic_if(panics(&self.layer.observe_panics, self.seen - 1));
-        true
+        !panics(&self.layer.no_activity, self.seen - 1)
     }
 }
 
@@ -499,13 +559,27 @@ async fn run<C: Clock + Clone + 'static>(
 ) {
     let height = schedule.layers.len();
     let (remote, source): (Remote<Event>, _) = source();
+    let remote = Rc::new(remote);
     let budget_now = Rc::new(Cell::new(Budget::Left));
+    let late_now: Rc<Cell<Option<Late>>> = Rc::default();
     let bottom = Bottom {
         source,
         budget: budget_now.clone(),
         spend: Rc::new({
             let clock = clock.clone();
             move || clock.spend_budget()
+        }),
+        found_nothing: Box::new({
+            let (clock, remote, late) = (clock.clone(), remote.clone(), late_now.clone());
+            move || {
+                if let Some(late) = late.take() {
+                    match late.item {
+                        Some(item) => remote.send(Event::Item(item)),
+                        None => remote.end(),
+                    }
+                    clock.pass_during_a_poll(late.time);
+                }
+            }
         }),
     };
     let mut stack = Stack::of(schedule, bottom, || clock.timer());
@@ -539,32 +613,38 @@ async fn run<C: Clock + Clone + 'static>(
                 model.layers[number].set_idle(idle);
                 stack.set_idle(height - 1 - number, idle);
             }
-            Step::Poll { task, budget } => {
+            Step::Poll { task, budget, late } => {
                 let task = &tasks[task];
                 let touches = touched();
                 let ready = !model.queue.is_empty() && budget != Budget::SpentBefore;
                 let wakes = task.wakes();
+                model.late = late.map(|late| Late {
+                    time: late.time.min(C::LONGEST_POLL),
+                    ..late
+                });
+                late_now.set(model.late);
                 let expected = model.poll(height, budget);
                 budget_now.set(budget);
                 if budget == Budget::SpentBefore {
                     clock.spend_budget();
                 }
                 assert_eq!(stack.poll(task), expected);
+                (model.late, _) = (None, late_now.take());
                 clock.restore_budget().await;
                 assert!(
                     !ready || touched() == touches,
                     "a timer was touched although the inner stream was ready"
                 );
-                let in_doubt = model.layers.iter().any(Lived::is_in_doubt);
+                let due = model.layers.iter().any(Lived::is_due);
                 assert!(
-                    !in_doubt || expected != Outcome::Nothing || task.wakes() > wakes,
-                    "the task was not woken while in doubt"
+                    !due || expected != Outcome::Nothing || task.wakes() > wakes,
+                    "the task was not woken by what is due"
                 );
                 // Without budget, the inner stream has not stored the waker, but has woken it.
                 let waits = expected == Outcome::Nothing && budget != Budget::SpentBefore;
                 waiting = waits.then(|| Waiting {
                     task: task.clone(),
-                    wakes: task.wakes(),
+                    wakes,
                     due: model.due(),
                 });
             }
@@ -609,7 +689,8 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Short durations, so that schedules often hit the limits, and extreme ones.
 fn idle() -> impl Strategy<Value = Duration> {
     prop_oneof![
-        12 => (1..=6_u64).prop_map(Duration::from_millis),
+        // Half of it is a whole number of milliseconds, too, which is what Tokio's clock can count.
+        12 => (1..=4_u64).prop_map(|half| Duration::from_millis(2 * half)),
         1 => Just(Duration::ZERO),
         1 => Just(Duration::MAX),
         1 => select(vec![YEAR, YEAR * 2, Duration::from_secs(u64::MAX / 2)]),
@@ -618,7 +699,7 @@ fn idle() -> impl Strategy<Value = Duration> {
 
 fn time() -> impl Strategy<Value = Duration> {
     prop_oneof![
-        20 => (0..=7_u64).prop_map(Duration::from_millis),
+        20 => (0..=9_u64).prop_map(Duration::from_millis),
         1 => select(vec![YEAR, YEAR - Duration::from_millis(1), YEAR * 3]),
     ]
 }
@@ -629,14 +710,17 @@ fn layer() -> impl Strategy<Value = Layer> {
         any::<bool>().prop_map(|last| Kind::IdleTimeout { last }),
     ];
     let calls = || vec(proptest::bool::weighted(0.2), 0..4);
-    let calls = (calls(), calls(), calls());
-    (kind, idle(), calls).prop_map(|(kind, idle, (panics, declines, observe_panics))| Layer {
-        kind,
-        idle,
-        panics,
-        declines,
-        observe_panics,
-    })
+    let calls = (calls(), calls(), calls(), calls());
+    (kind, idle(), calls).prop_map(
+        |(kind, idle, (panics, declines, observe_panics, no_activity))| Layer {
+            kind,
+            idle,
+            panics,
+            declines,
+            observe_panics,
+            no_activity,
+        },
+    )
 }
 
 fn budget() -> impl Strategy<Value = Budget> {
@@ -647,9 +731,16 @@ fn budget() -> impl Strategy<Value = Budget> {
     ]
 }
 
+fn late() -> impl Strategy<Value = Option<Late>> {
+    let item = prop_oneof![9 => any::<u8>().prop_map(Some), 1 => Just(None)];
+    let late = (item, time()).prop_map(|(item, time)| Late { item, time });
+    proptest::option::weighted(0.15, late)
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        40 => (0..TASKS, budget()).prop_map(|(task, budget)| Step::Poll { task, budget }),
+        40 => (0..TASKS, budget(), late())
+            .prop_map(|(task, budget, late)| Step::Poll { task, budget, late }),
         30 => time().prop_map(Step::Pass),
         10 => any::<u8>().prop_map(Step::Send),
         6 => (0..3_usize, idle()).prop_map(|(layer, idle)| Step::SetIdle(layer, idle)),

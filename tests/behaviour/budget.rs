@@ -119,7 +119,9 @@ async fn without_an_item_the_next_poll_decides<C: Clock<Timer: Send + 'static>>(
         let (_sender, inner) = channel();
         let mut events = adapter.wrap(inner, C::IDLE, &|| clock.timer());
         assert!(poll!(events.next()).is_pending());
-        clock.pass(C::IDLE).await;
+        clock.pass(C::IDLE / 2).await;
+        assert!(poll!(events.next()).is_pending(), "{adapter:?}");
+        clock.pass(C::IDLE / 2).await;
         spend_budget();
         assert!(poll!(events.next()).is_pending(), "{adapter:?}");
         yield_now().await;
@@ -197,7 +199,9 @@ fn a_doubt_lasts_until_a_poll_begins_with_budget() {
     let (_ended, mut ending) = ending(&clock, ByHand::IDLE);
     assert_pending!(keepalives.poll_next());
     assert_pending!(ending.poll_next());
-    clock.advance(ByHand::IDLE);
+    clock.advance(ByHand::IDLE / 2);
+    assert_pending!(ending.poll_next());
+    clock.advance(ByHand::IDLE / 2);
     clock.set_budget(false);
     assert_pending!(keepalives.poll_next());
     assert_pending!(ending.poll_next());

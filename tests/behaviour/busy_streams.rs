@@ -46,7 +46,9 @@ async fn with_many_items_per_idle_time_there_is_about_one_spurious_wake_up_per_i
     assert!(wake_ups <= periods, "{wake_ups} in {periods} periods");
     // A timer that is moved in each idle period would never wake for nothing, but would cost more in each.
     assert!(wake_ups + 1 >= periods, "{wake_ups} in {periods} periods");
-    assert!(idle_wake_ups(gap, TokioTimer::new(), true).await <= periods * 2);
+    // A timeout wakes its task in each half of its idle time.
+    let wake_ups = idle_wake_ups(gap, TokioTimer::new(), true).await;
+    assert!(wake_ups <= periods * 3, "{wake_ups} in {periods} periods");
 }
 
 #[tokio::test(start_paused = true)]

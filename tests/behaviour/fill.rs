@@ -264,3 +264,25 @@ fn a_borrowed_timer_is_a_timer() {
     drop(events);
     timer.arm(ByHand::IDLE);
 }
+
+#[test]
+fn the_compiler_names_keepalive_with_if_an_item_cannot_be_cloned() {
+    let (built, stderr) = crate::without_tokio::check(
+        "not-clone",
+        r#"
+#![no_std]
+use core::time::Duration;
+use futures_core::Stream;
+use stream_keepalive::KeepaliveExt;
+
+pub struct Item;
+
+pub fn keep(inner: impl Stream<Item = Item>) {
+    _ = inner.keepalive(Duration::from_secs(1), Item);
+}
+"#,
+    );
+    assert!(!built);
+    let hint = "if the item is not `Clone`, use `keepalive_with` with a closure";
+    assert!(stderr.contains(hint), "{stderr}");
+}

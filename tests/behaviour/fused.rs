@@ -5,8 +5,8 @@ use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
 use crate::{
-    KEEPALIVE, LAST, ending, keepalives, support::clock::Clock, support::source::source,
-    yields_after,
+    KEEPALIVE, LAST, answers_after, ending, keepalives, stays_idle, support::clock::Clock,
+    support::source::source, yields_after,
 };
 
 on_every_clock! {
@@ -55,30 +55,30 @@ async fn nothing_follows_the_end_of_a_stream_with_a_timeout<C: Clock>(clock: C) 
 async fn nothing_follows_a_timeout<C: Clock>(clock: C) {
     let (remote, mut events) = ending(&clock, C::IDLE);
     assert_pending!(events.poll_next());
-    clock.pass(C::IDLE).await;
+    stays_idle(&clock, &mut events, C::IDLE - C::TICK).await;
     assert!(!events.is_terminated());
-    assert_ready_eq!(events.poll_next(), Some(LAST));
+    yields_after(&clock, &mut events, C::TICK, LAST).await;
     assert!(events.is_terminated());
-    assert_eq!(remote.polls(), 2);
+    let polls = remote.polls();
     remote.send("behind the end");
     for _ in 0..5 {
         assert_ready_eq!(events.poll_next(), None);
         clock.pass(C::IDLE).await;
     }
     assert!(events.is_terminated());
-    assert_eq!(remote.polls(), 2);
+    assert_eq!(remote.polls(), polls);
 }
 
 async fn nothing_follows_a_quiet_timeout<C: Clock>(clock: C) {
     let (remote, source) = source();
     let mut events = spawn(IdleTimeout::new(source, C::IDLE).with_timer(clock.timer()));
     assert_pending!(events.poll_next());
-    clock.pass(C::IDLE).await;
-    assert_ready_eq!(events.poll_next(), None);
+    answers_after(&clock, &mut events, C::IDLE, None).await;
     assert!(events.is_terminated());
+    let polls = remote.polls();
     remote.send("behind the end");
     assert_ready_eq!(events.poll_next(), None);
-    assert_eq!(remote.polls(), 2);
+    assert_eq!(remote.polls(), polls);
 }
 
 async fn a_keepalive_does_not_fuse_or_end_anything<C: Clock>(clock: C) {
@@ -138,8 +138,7 @@ async fn the_size_of_a_stream_with_a_timeout_has_no_lower_bound<C: Clock>(clock:
 
     let (_remote, mut events) = ending(&clock, C::IDLE);
     assert_pending!(events.poll_next());
-    clock.pass(C::IDLE).await;
-    assert_ready_eq!(events.poll_next(), Some(LAST));
+    yields_after(&clock, &mut events, C::IDLE, LAST).await;
     assert_eq!(events.size_hint(), (0, Some(0)));
 }
 

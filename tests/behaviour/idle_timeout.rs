@@ -6,7 +6,7 @@ use stream_keepalive::IdleTimeout;
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
 use crate::{
-    LAST, answers_after, ending,
+    LAST, answer_of, answers_after, ending, stays_idle,
     support::{clock::Clock, panics::panic_of, source::source},
     yields_after,
 };
@@ -15,7 +15,8 @@ on_every_clock! {
     items_and_the_end_pass_immediately_and_in_order,
     an_idle_stream_ends_after_idle_and_not_before,
     an_idle_stream_yields_its_last_item_and_then_ends,
-    a_stream_that_is_polled_late_still_ends,
+    a_stream_that_is_polled_late_ends_after_half_of_idle,
+    a_consumer_that_is_always_away_notices_the_end_at_its_fourth_poll,
     the_clock_does_not_start_at_construction,
     the_clock_does_not_start_at_an_item,
     a_poll_in_between_does_not_restart_the_clock,
@@ -52,21 +53,29 @@ async fn an_idle_stream_ends_after_idle_and_not_before<C: Clock>(clock: C) {
 async fn an_idle_stream_yields_its_last_item_and_then_ends<C: Clock>(clock: C) {
     let (_remote, mut events) = ending(&clock, C::IDLE);
     assert_pending!(events.poll_next());
-    clock.pass(C::IDLE - C::TICK).await;
-    assert!(!events.is_woken());
-    yields_after(&clock, &mut events, C::TICK, LAST).await;
+    yields_after(&clock, &mut events, C::IDLE, LAST).await;
     assert_ready_eq!(events.poll_next(), None);
 }
 
-async fn a_stream_that_is_polled_late_still_ends<C: Clock>(clock: C) {
+async fn a_stream_that_is_polled_late_ends_after_half_of_idle<C: Clock>(clock: C) {
     for overdue in [C::TICK, C::IDLE * 10] {
         let (_remote, mut events) = ending(&clock, C::IDLE);
         assert_pending!(events.poll_next());
         clock.pass(C::IDLE + overdue).await;
         assert!(events.is_woken());
-        assert_ready_eq!(events.poll_next(), Some(LAST));
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
         assert_ready_eq!(events.poll_next(), None);
     }
+}
+
+async fn a_consumer_that_is_always_away_notices_the_end_at_its_fourth_poll<C: Clock>(clock: C) {
+    let (_remote, mut events) = ending(&clock, C::IDLE);
+    for _ in 0..3 {
+        assert_pending!(events.poll_next());
+        clock.pass(C::IDLE * 5).await;
+    }
+    assert_ready_eq!(events.poll_next(), Some(LAST));
 }
 
 async fn the_clock_does_not_start_at_construction<C: Clock>(clock: C) {
@@ -153,9 +162,9 @@ async fn the_last_item_is_made_as_it_is_yielded<C: Clock>(clock: C) {
     let events = IdleTimeout::new(source, C::IDLE).with_timer(clock.timer());
     let mut events = spawn(events.with_last(|| state.replace("used")));
     assert_pending!(events.poll_next());
-    clock.pass(C::IDLE).await;
+    stays_idle(&clock, &mut events, C::IDLE - C::TICK).await;
     assert_eq!(state.replace("fresh"), "old");
-    assert_ready_eq!(events.poll_next(), Some("fresh"));
+    yields_after(&clock, &mut events, C::TICK, "fresh").await;
     assert_ready_eq!(events.poll_next(), None);
     assert_eq!(state.get(), "used");
 }
@@ -174,8 +183,9 @@ async fn a_last_item_that_panics_leaves_the_stream_ended<C: Clock>(clock: C) {
     let events = IdleTimeout::new(source, C::IDLE).with_timer(clock.timer());
     let mut events = spawn(events.with_last(|| panic!("no last words")));
     assert_pending!(events.poll_next());
-    clock.pass(C::IDLE).await;
-    assert_eq!(panic_of(|| events.poll_next()).message, "no last words");
+    stays_idle(&clock, &mut events, C::IDLE - C::TICK).await;
+    clock.pass(C::TICK).await;
+    assert_eq!(panic_of(|| answer_of(&mut events)).message, "no last words");
     let polls = remote.polls();
     remote.send(());
     assert_ready_eq!(events.poll_next(), None);
@@ -187,8 +197,7 @@ async fn items_after_the_timeout_stay_in_the_inner_stream<C: Clock>(clock: C) {
     let mut events = Box::new(IdleTimeout::new(source, C::IDLE).with_timer(clock.timer()));
     let mut task = spawn(&mut events);
     assert_pending!(task.poll_next());
-    clock.pass(C::IDLE).await;
-    assert_ready_eq!(task.poll_next(), None);
+    answers_after(&clock, &mut task, C::IDLE, None).await;
     remote.send("late");
     drop(task);
     assert_ready_eq!(spawn(events.into_inner()).poll_next(), Some("late"));

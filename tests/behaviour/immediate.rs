@@ -24,9 +24,11 @@ on_every_clock! {
     the_end_at_the_first_poll_replaces_it,
     only_the_first_poll_yields_it,
     the_wait_before_the_first_poll_does_not_matter,
-    on_a_stream_that_has_been_polled_it_does_nothing,
+    on_a_stream_that_has_been_polled_it_applies_to_the_next_poll,
+    after_the_end_it_does_nothing,
     a_zero_idle_turns_it_off,
-    a_zero_idle_replaced_before_the_first_poll_does_not,
+    another_idle_time_cancels_it,
+    another_timer_does_not_cancel_it,
     with_an_endless_idle_it_is_the_only_one,
     a_filler_that_panics_costs_it,
     calling_it_twice_is_calling_it_once,
@@ -83,26 +85,28 @@ async fn the_wait_before_the_first_poll_does_not_matter<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
 
-async fn on_a_stream_that_has_been_polled_it_does_nothing<C: Clock>(clock: C) {
+async fn on_a_stream_that_has_been_polled_it_applies_to_the_next_poll<C: Clock>(clock: C) {
     let (remote, mut events) = crate::keepalives(&clock, C::IDLE);
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE / 2).await;
     let mut events = spawn(events.into_inner().immediate());
+    assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 
     let mut events = spawn(events.into_inner().immediate());
-    assert_pending!(events.poll_next());
-
     remote.send("a");
     assert_ready_eq!(events.poll_next(), Some("a"));
-    let mut events = spawn(events.into_inner().immediate());
     assert_pending!(events.poll_next());
+}
 
+async fn after_the_end_it_does_nothing<C: Clock>(clock: C) {
+    let (remote, mut events) = immediate(&clock, C::IDLE);
     remote.end();
     assert_ready_eq!(events.poll_next(), None);
     let mut events = spawn(events.into_inner().immediate());
     assert_ready_eq!(events.poll_next(), None);
+    assert_eq!(remote.polls(), 1);
 }
 
 async fn a_zero_idle_turns_it_off<C: Clock>(clock: C) {
@@ -113,11 +117,21 @@ async fn a_zero_idle_turns_it_off<C: Clock>(clock: C) {
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
 
-async fn a_zero_idle_replaced_before_the_first_poll_does_not<C: Clock>(clock: C) {
-    let (_remote, mut events) = immediate(&clock, Duration::ZERO);
-    Pin::new(&mut *events).set_idle(C::IDLE);
+async fn another_idle_time_cancels_it<C: Clock>(clock: C) {
+    for idle in [C::IDLE, Duration::ZERO] {
+        let (_remote, mut events) = immediate(&clock, idle);
+        Pin::new(&mut *events).set_idle(C::IDLE);
+        assert_pending!(events.poll_next());
+        yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+    }
+}
+
+async fn another_timer_does_not_cancel_it<C: Clock>(clock: C) {
+    let (_remote, events) = immediate(&clock, C::IDLE);
+    let mut events = spawn(events.into_inner().with_timer(clock.timer()));
     assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
     assert_pending!(events.poll_next());
+    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
 }
 
 async fn with_an_endless_idle_it_is_the_only_one<C: Clock>(clock: C) {

@@ -142,8 +142,7 @@ async fn after_the_end_it_does_nothing<C: Clock>(clock: C) {
 
     let (remote, mut events) = ending(&clock, C::IDLE);
     assert_pending!(events.poll_next());
-    clock.pass(C::IDLE).await;
-    assert_ready_eq!(events.poll_next(), Some(LAST));
+    yields_after(&clock, &mut events, C::IDLE, LAST).await;
     Pin::new(&mut *events).set_idle(C::IDLE * 2);
     remote.send("a");
     assert_ready_eq!(events.poll_next(), None);

@@ -93,13 +93,13 @@ async fn two_keepalives_due_at_the_same_time_are_one<C: Clock>(clock: C) {
 }
 
 async fn a_timeout_below_limits_how_long_keepalives_go_on<C: Clock>(clock: C) {
-    let (_remote, mut events) = bounded(&clock, 5, 2);
+    let (_remote, mut events) = bounded(&clock, 10, 4);
     for _ in 0..2 {
         assert_pending!(events.poll_next());
-        yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
+        yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
     }
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE / 4, LAST).await;
+    yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
     assert_ready_eq!(events.poll_next(), None);
 }
 
@@ -120,7 +120,7 @@ async fn a_quiet_timeout_due_with_a_keepalive_goes_first<C: Clock>(clock: C) {
 }
 
 async fn an_item_restarts_both_clocks<C: Clock>(clock: C) {
-    let (remote, mut events) = bounded(&clock, 5, 4);
+    let (remote, mut events) = bounded(&clock, 6, 4);
     for _ in 0..3 {
         assert_pending!(events.poll_next());
         yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
@@ -130,7 +130,7 @@ async fn an_item_restarts_both_clocks<C: Clock>(clock: C) {
     assert_pending!(events.poll_next());
     yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE / 4, LAST).await;
+    yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
 }
 
 async fn a_timeout_above_sees_the_keepalives<C: Clock>(clock: C) {

@@ -84,8 +84,14 @@ async fn the_newest_waker_is_woken_by_a_timeout<C: Clock>(clock: C) {
     let (first, second) = (Task::new(), Task::new());
     assert!(first.poll(&mut events).is_pending());
     assert!(second.poll(&mut events).is_pending());
-    clock.pass(C::IDLE).await;
+    clock.pass(C::IDLE / 2).await;
     assert_eq!((first.wakes(), second.wakes()), (0, 1));
+    assert!(first.poll(&mut events).is_pending());
+    clock.pass(C::IDLE / 2).await;
+    assert_eq!((first.wakes(), second.wakes()), (1, 1));
+    // The task wakes itself once more before the stream ends.
+    assert!(second.poll(&mut events).is_pending());
+    assert_eq!((first.wakes(), second.wakes()), (1, 2));
     assert_eq!(second.poll(&mut events), Poll::Ready(Some(LAST)));
 }
 

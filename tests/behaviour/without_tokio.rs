@@ -3,7 +3,7 @@
 use std::{env, fs, path::Path, process::Command};
 
 /// Returns the output of `cargo check` for a crate that uses the library without the feature `tokio`.
-fn check(name: &str, main: &str) -> (bool, String) {
+pub fn check(name: &str, main: &str) -> (bool, String) {
     let library = env!("CARGO_MANIFEST_DIR");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(folder.join("src")).unwrap();

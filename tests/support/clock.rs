@@ -27,6 +27,12 @@ pub trait Clock: Sized {
     /// Lets time pass, and wakes the tasks that waited for it.
     async fn pass(&self, time: Duration);
 
+    /// How much time can pass in the middle of a poll.
+    const LONGEST_POLL: Duration = Duration::ZERO;
+
+    /// Lets at most `LONGEST_POLL` pass in the middle of a poll.
+    fn pass_during_a_poll(&self, _: Duration) {}
+
     /// Spends the cooperative budget of the task, if there is one.
     fn spend_budget(&self) {}
 
@@ -188,6 +194,7 @@ impl Clock for ByHand {
 
     const IDLE: Duration = Duration::from_secs(20);
     const TICK: Duration = Duration::from_nanos(1);
+    const LONGEST_POLL: Duration = Duration::MAX;
 
     fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case) {
         futures::executor::block_on(case(Self::default()))
@@ -203,6 +210,10 @@ impl Clock for ByHand {
     }
 
     async fn pass(&self, time: Duration) {
+        self.advance(time);
+    }
+
+    fn pass_during_a_poll(&self, time: Duration) {
         self.advance(time);
     }
 
@@ -378,7 +389,7 @@ impl<R: Runtime> Clock for Real<R> {
     }
 
     async fn pass(&self, time: Duration) {
-        let time = time + self.slack.min(time / 8);
+        let time = time + self.slack.min(time / 32);
         let Held { since, up } = &*self.state;
         R::sleep(time).await;
         up.set(up.get() + since.get().elapsed().saturating_sub(time));
