@@ -5,7 +5,12 @@
 //! These fillers read the bytes as they pass, and hold a keepalive back in such a place. They keep a few
 //! bytes of state, copy nothing and allocate nothing. No keepalive follows an error or the trailers.
 //!
-//! [`KeepaliveLayer`](crate::KeepaliveLayer) uses them. They also work without it, for streams of
+//! An empty chunk is no activity, because it sends nothing. A filler passes it on. If the stream becomes the
+//! body of a response, filter empty chunks out: some clients close an HTTP/2 connection with many of them.
+//!
+//! [`Framing`] describes a format of your own, and [`Framed`] makes a filler of it.
+//!
+//! [`KeepaliveLayer`](crate::KeepaliveLayer) uses these fillers. They also work without it, for streams of
 //! [`Bytes`], `Result<Bytes, E>` or `Result<Frame<Bytes>, E>`:
 //!
 //! ```

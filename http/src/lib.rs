@@ -26,8 +26,10 @@
 //! | content type | when | keepalive |
 //! |---|---|---|
 //! | `text/event-stream` | always | the comment `:\n\n`, or other bytes with [`sse`](KeepaliveLayer::sse) |
-//! | `application/x-ndjson`, `application/ndjson`, `application/jsonl`, `application/x-jsonlines` | with [`ndjson`](KeepaliveLayer::ndjson) | the bytes that you pass, usually `"\n"` |
-//! | `application/grpc`, `application/grpc+proto` | with [`grpc`](KeepaliveLayer::grpc), if it accepts the path | an empty message |
+//! | lines of JSON: `application/x-ndjson`, `ndjson`, `jsonl`, `x-jsonl`, `jsonlines`, `x-jsonlines`, `json-lines`, `jsonstream`, `x-json-stream` or `stream+json`, `text/x-ndjson`, and every `+ndjson` | with [`ndjson`](KeepaliveLayer::ndjson) | the bytes that you pass, usually `"\n"` |
+//! | `application/grpc`, `grpc+proto`, `grpc-web`, `grpc-web+proto` or `connect+proto` | with [`grpc`](KeepaliveLayer::grpc), if it accepts the call | an empty message |
+//! | `application/connect+json` | the same | the message `{}` |
+//! | any other | with [`format`](KeepaliveLayer::format) | that of your filler |
 //!
 //! A keepalive is never inserted into the middle of an event, a line or a message. [`framing`] explains how
 //! this works. [`KeepaliveLayer`](KeepaliveLayer#which-responses-are-left-unchanged) lists the responses
@@ -39,9 +41,12 @@
 //!
 //! | other layer | where to put [`KeepaliveLayer`] | what happens if it is outside |
 //! |---|---|---|
-//! | `GrpcWebLayer` of tonic-web | inside | it sees the content type of gRPC-Web and leaves the calls alone |
+//! | `GrpcWebLayer` of tonic-web | inside | it leaves calls in base64 alone, `application/grpc-web-text` |
 //! | `CompressionLayer` of tower-http | inside | it leaves compressed bodies alone; event streams are not compressed by default, so for them both orders work |
 //! | `ResponseBodyTimeoutLayer` of tower-http | inside | the timeout does not see the keepalives and ends the body |
+//!
+//! The other layers of tower-http can be on either side. If there are two layers of keepalives, the inner one
+//! decides ([`Idle`]).
 //!
 //! # Clients
 //!
@@ -52,6 +57,12 @@
 //!
 //! A gRPC client gets an empty message as one more item of the call: a message with default values.
 //!
+//! # Clients that do not read
+//!
+//! Keepalives are small, so many of them fit into the buffers before the server has to wait. A client that uses
+//! the crate `h2`, such as hyper, reqwest or tonic, closes an HTTP/2 connection on which too many small frames
+//! wait. The README says how many, and what helps.
+//!
 //! # Shutdown
 //!
 //! A graceful shutdown waits for open responses, and keepalives do not close any. End your streams when the
@@ -59,7 +70,8 @@
 //!
 //! # Features
 //!
-//! The crate has no features.
+//! - `tokio`, on by default: the layer. Without it, the crate consists of [`framing`], and builds for
+//!   wasm32-unknown-unknown.
 //!
 //! # Runtimes
 //!

@@ -83,26 +83,40 @@ where
     }
 }
 
+impl<F, Fut> SleepTimer<F, Fut>
+where
+    F: Fn(Duration) -> Fut,
+{
+    /// Starts a sleep for `left`, or for the first day of it.
+    fn start_sleep(&mut self) {
+        let now = self.left.min(LONGEST_SLEEP);
+        self.current = Some((self.sleep)(now));
+        // Not before the call, so that nothing is lost if it panics.
+        self.left -= now;
+    }
+}
+
 impl<F, Fut> Timer for SleepTimer<F, Fut>
 where
     F: Fn(Duration) -> Fut,
     Fut: Future + Unpin,
 {
     fn arm(&mut self, after: Duration) {
-        let now = after.min(LONGEST_SLEEP);
-        self.left = after - now;
-        self.current = Some((self.sleep)(now));
+        self.left = after;
+        self.start_sleep();
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(current) = &mut self.current {
-            ready!(Pin::new(current).poll(cx));
-            self.current = None;
-            if !self.left.is_zero() {
-                self.arm(self.left);
+        loop {
+            if let Some(current) = &mut self.current {
+                ready!(Pin::new(current).poll(cx));
+                self.current = None;
             }
+            if self.left.is_zero() {
+                return Poll::Ready(());
+            }
+            self.start_sleep();
         }
-        Poll::Ready(())
     }
 }
 

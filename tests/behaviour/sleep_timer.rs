@@ -1,6 +1,10 @@
 //! A timer made from a sleep function.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
 use futures::channel::oneshot;
 #[cfg(feature = "tokio")]
@@ -8,7 +12,10 @@ use futures::{FutureExt, StreamExt, stream};
 use stream_keepalive::{KeepaliveExt, SleepTimer};
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
-use crate::{KEEPALIVE, support::source::source};
+use crate::{
+    KEEPALIVE,
+    support::{panics::panic_of, source::source},
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -21,12 +28,16 @@ struct Sleeps(Rc<RefCell<Vec<(Duration, End)>>>);
 
 impl Sleeps {
     fn timer(&self) -> SleepTimer<impl Fn(Duration) -> Sleep + use<>, Sleep> {
+        SleepTimer::new(self.function())
+    }
+
+    fn function(&self) -> impl Fn(Duration) -> Sleep + use<> {
         let sleeps = self.0.clone();
-        SleepTimer::new(move |after| {
+        move |after| {
             let (end, sleep) = oneshot::channel();
             sleeps.borrow_mut().push((after, end));
             sleep
-        })
+        }
     }
 
     /// Ends the oldest sleep, and returns the duration that was asked for.
@@ -98,6 +109,31 @@ fn an_endless_idle_time_asks_for_no_more_than_a_day() {
         assert_pending!(events.poll_next());
         assert_eq!(sleeps.end_one(), DAY);
     }
+}
+
+#[test]
+fn a_timer_whose_sleep_function_panics_after_a_day_still_waits_for_the_rest() {
+    let sleeps = Sleeps::default();
+    let panics = Rc::new(Cell::new(false));
+    let (may_panic, sleep) = (panics.clone(), sleeps.function());
+    let timer = SleepTimer::new(move |after| {
+        assert!(!may_panic.get(), "there is no sleep");
+        sleep(after)
+    });
+    let (_remote, source) = source();
+    let mut events = spawn(source.keepalive(DAY * 3, KEEPALIVE).with_timer(timer));
+    assert_pending!(events.poll_next());
+    assert_eq!(sleeps.end_one(), DAY);
+    panics.set(true);
+    for _ in 0..2 {
+        assert_eq!(panic_of(|| events.poll_next()).message, "there is no sleep");
+    }
+    panics.set(false);
+    for _ in 0..2 {
+        assert_pending!(events.poll_next());
+        assert_eq!(sleeps.end_one(), DAY);
+    }
+    assert_ready_eq!(events.poll_next(), Some(KEEPALIVE));
 }
 
 /// A boxed sleep of Tokio, for a program that uses Tokio without the feature `tokio` of this crate.

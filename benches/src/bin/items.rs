@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use benches::{figures, frames, loads, runtime};
 use clap::Parser;
-use cli::Progress;
+use programs::Progress;
 use serde::Serialize;
 use tokio::task::unconstrained;
 

@@ -13,6 +13,7 @@ use plotters::{
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
 };
+use programs::markdown;
 use serde_json::Value;
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
@@ -52,10 +53,8 @@ fn main() -> Result<()> {
         ("memory", memory_table(&read("memory.json")?)),
         ("disconnect", disconnect_table(&read("disconnect.json")?)),
         ("loopback", loopback_table(&loopback)),
-        ("alt items", items_table(&read("alt-items.json")?)),
-        ("alt streams", streams_table(&[read("alt-streams.json")?])),
     ] {
-        cli::fill(Path::new(DOCS).join("performance.md"), name, &table)?;
+        markdown::fill(Path::new(DOCS).join("performance.md"), name, &table)?;
     }
     Ok(())
 }
@@ -103,113 +102,139 @@ fn has_layer(items: &Value, load: &Value) -> bool {
 }
 
 fn load_table<'a>(rows: impl Iterator<Item = &'a Value>, bare: &str) -> String {
-    let mut table = format!("| load | contender | ns | added to {bare} |\n|---|---|---:|---:|\n");
-    for row in rows {
-        let (load, contender) = (text(&row["load"]), text(&row["contender"]));
-        let (ns, added) = (number(&row["ns"]), number(&row["added"]).max(0.0));
-        table += &format!("| {load} | {contender} | {ns:.2} | {added:.2} |\n");
-    }
-    table
+    let added = format!("added to {bare}:");
+    markdown::table(
+        &["load", "contender", "ns:", &added],
+        rows.map(|row| {
+            [
+                text(&row["load"]).to_owned(),
+                text(&row["contender"]).to_owned(),
+                format!("{:.2}", number(&row["ns"])),
+                format!("{:.2}", number(&row["added"]).max(0.0)),
+            ]
+        }),
+    )
+}
+
+/// A row of cells for each finding of this kind in each run.
+fn rows_of<const N: usize>(
+    runs: &[Value],
+    what: &str,
+    row: impl Fn(&Value, &str, &Value) -> [String; N],
+) -> Vec<[String; N]> {
+    let findings = runs
+        .iter()
+        .flat_map(|run| found(run, what).map(move |finding| (run, finding)));
+    findings
+        .map(|(run, finding)| row(run, text(&finding["contender"]), &finding["figures"]))
+        .collect()
 }
 
 fn streams_table(runs: &[Value]) -> String {
-    let mut table = String::from(
-        "| streams | contender | CPU ns a keepalive | bytes a stream | cores | due | sent |\n|---:|---|---:|---:|---:|---:|---:|\n",
-    );
-    for run in runs {
-        for row in found(run, "cost") {
-            let figures = &row["figures"];
-            table += &format!(
-                "| {} | {} | {:.0} | {:.0} | {:.3} | {} | {} |\n",
-                run["streams"],
-                text(&row["contender"]),
-                number(&figures["cpu_ns_per_keepalive"]),
-                number(&figures["bytes_per_stream"]),
-                number(&figures["cores"]),
-                figures["due"],
-                figures["sent"]
-            );
-        }
-    }
-    table
+    let headings = [
+        "streams:",
+        "contender",
+        "CPU ns a keepalive:",
+        "bytes a stream:",
+        "cores:",
+        "due:",
+        "sent:",
+    ];
+    let rows = rows_of(runs, "cost", |run, contender, figures| {
+        [
+            run["streams"].to_string(),
+            contender.to_owned(),
+            format!("{:.0}", number(&figures["cpu_ns_per_keepalive"])),
+            format!("{:.0}", number(&figures["bytes_per_stream"])),
+            format!("{:.3}", number(&figures["cores"])),
+            figures["due"].to_string(),
+            figures["sent"].to_string(),
+        ]
+    });
+    markdown::table(&headings, rows)
 }
 
 fn lateness_table(runs: &[Value]) -> String {
-    let mut table = String::from(
-        "| streams | contender | p50 ms | p99 ms | p99.9 ms | max ms | early |\n|---:|---|---:|---:|---:|---:|---:|\n",
-    );
-    for run in runs {
-        for row in found(run, "lateness") {
-            let figures = &row["figures"];
-            table += &format!("| {} | {} |", run["streams"], text(&row["contender"]));
-            for quantile in ["p50", "p99", "p999", "max"] {
-                table += &format!(" {:.2} |", number(&figures[quantile]));
-            }
-            table += &format!(" {} |\n", figures["early"]);
-        }
-    }
-    table
+    let headings = [
+        "streams:",
+        "contender",
+        "p50 ms:",
+        "p99 ms:",
+        "p99.9 ms:",
+        "max ms:",
+        "early:",
+    ];
+    let rows = rows_of(runs, "lateness", |run, contender, figures| {
+        let ms = |quantile| format!("{:.2}", number(&figures[quantile]));
+        [
+            run["streams"].to_string(),
+            contender.to_owned(),
+            ms("p50"),
+            ms("p99"),
+            ms("p999"),
+            ms("max"),
+            figures["early"].to_string(),
+        ]
+    });
+    markdown::table(&headings, rows)
 }
 
 fn burst_table(runs: &[Value]) -> String {
-    let mut table =
-        String::from("| streams | idle | keepalives in the busiest 100 ms |\n|---:|---|---:|\n");
-    for run in runs {
-        for row in found(run, "burst") {
-            table += &format!(
-                "| {} | {} | {} |\n",
-                run["streams"],
-                text(&row["contender"]),
-                row["figures"]["peak"]
-            );
-        }
-    }
-    table
+    let headings = ["streams:", "idle", "keepalives in the busiest 100 ms:"];
+    let rows = rows_of(runs, "burst", |run, idle, figures| {
+        [
+            run["streams"].to_string(),
+            idle.to_owned(),
+            figures["peak"].to_string(),
+        ]
+    });
+    markdown::table(&headings, rows)
 }
 
 fn memory_table(run: &Value) -> String {
     let shapes = ["combinator", "boxed", "async-fn", "async-fn-with-locals"];
-    let mut table = format!(
-        "| contender | {} |\n|---|---:|---:|---:|---:|\n",
-        shapes.join(" | ")
-    );
-    for row in found(run, "memory") {
-        table += &format!("| {} |", text(&row["contender"]));
-        for shape in shapes {
-            table += &format!(" {:.0} |", number(&row["figures"][shape]));
-        }
-        table += "\n";
-    }
-    table
+    let columns = shapes.map(|shape| format!("{shape}:"));
+    let headings: Vec<_> = ["contender"]
+        .into_iter()
+        .chain(columns.iter().map(String::as_str))
+        .collect();
+    let rows = found(run, "memory").map(|row| {
+        let bytes = shapes.map(|shape| format!("{:.0}", number(&row["figures"][shape])));
+        [text(&row["contender"]).to_owned()]
+            .into_iter()
+            .chain(bytes)
+    });
+    markdown::table(&headings, rows)
 }
 
 fn disconnect_table(run: &Value) -> String {
-    let mut table = String::from("| contender | CPU ns for each stream |\n|---|---:|\n");
-    for row in found(run, "disconnect") {
+    let rows = found(run, "disconnect").map(|row| {
         let ns = number(&row["figures"]["cpu_ns_per_stream"]);
-        table += &format!("| {} | {ns:.0} |\n", text(&row["contender"]));
-    }
-    table
+        [text(&row["contender"]).to_owned(), format!("{ns:.0}")]
+    });
+    markdown::table(&["contender", "CPU ns for each stream:"], rows)
 }
 
 fn loopback_table(figures: &Value) -> String {
-    let mut table = String::from(
-        "| stack | keepalives | messages a second: median (least to most) | CPU ns a message |\n|---|---|---:|---:|\n",
-    );
+    let headings = [
+        "stack",
+        "keepalives",
+        "messages a second: median (least to most):",
+        "CPU ns a message:",
+    ];
     let spread = |value: &Value| {
         let [least, median, most] = [0, 1, 2].map(|place| number(&value[place]));
         format!("{median:.0} ({least:.0} to {most:.0})")
     };
-    for row in rows(figures) {
-        table += &format!(
-            "| {} | {} | {} | {} |\n",
-            text(&row["stack"]),
-            text(&row["keepalives"]),
+    let rows = rows(figures).map(|row| {
+        [
+            text(&row["stack"]).to_owned(),
+            text(&row["keepalives"]).to_owned(),
             spread(&row["messages_per_second"]),
-            spread(&row["cpu_ns_per_message"])
-        );
-    }
-    table
+            spread(&row["cpu_ns_per_message"]),
+        ]
+    });
+    markdown::table(&headings, rows)
 }
 
 /// A bar for each contender, and a title that sums them up.

@@ -1,7 +1,7 @@
 //! The event RPC of `tonic-events` on several servers. Every server streams the events of one NATS
 //! subject, so a client may connect to any of them.
 
-use std::{future::ready, pin::pin, process::ExitCode, time::Duration};
+use std::{future::ready, net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use async_nats::{Client, ServerAddr, Subscriber};
@@ -12,27 +12,26 @@ use futures::{
 };
 use prost::Message;
 use stream_keepalive::KeepaliveExt;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Response, Status, async_trait,
     transport::{Server, server::TcpIncoming},
 };
-use tonic_events::proto::v1::{
-    OperationEvent,
-    backrest_server::{Backrest, BackrestServer},
+use tonic_events::{
+    cli,
+    proto::v1::{
+        OperationEvent,
+        backrest_server::{Backrest, BackrestServer},
+    },
 };
-
-const GIVE_UP: &str =
-    "End all streams when the broker has been idle for this long; 0s never ends them";
 
 /// How long the broker may take to answer a new subscriber.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Streams the events of a NATS subject to every subscriber, and publishes each line of standard input to it.
 #[derive(Parser)]
-#[command(mut_arg("give-up", |give_up| give_up.help(GIVE_UP)))]
 struct Args {
     /// The NATS server
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
@@ -42,15 +41,17 @@ struct Args {
     #[arg(long, default_value = "operations")]
     subject: String,
 
-    #[command(flatten)]
-    listen: cli::Listen,
+    /// Listen on this address; port 0 picks a free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
 
-    #[command(flatten)]
-    keepalive: cli::Keepalive,
+    /// Send a keepalive whenever a stream has been idle for this long; 0s turns keepalives off
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    keepalive: Duration,
 
-    // The server gives up on the broker.
-    #[command(flatten)]
-    give_up: cli::GiveUp,
+    /// End all streams when the broker has been idle for this long; 0s never ends them
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    give_up: Duration,
 }
 
 struct Events {
@@ -85,10 +86,10 @@ impl Backrest for Events {
                 "the server is stopping",
             )))))
             // Below the keepalive, which would make a dead broker look healthy forever.
-            .idle_timeout_with(self.args.give_up.idle, || {
+            .idle_timeout_with(self.args.give_up, || {
                 Err(Status::unavailable("the broker has been idle for too long"))
             })
-            .keepalive(self.args.keepalive.idle, Ok(OperationEvent::keep_alive()));
+            .keepalive(self.args.keepalive, Ok(OperationEvent::keep_alive()));
         Ok(Response::new(events.boxed()))
     }
 }
@@ -132,10 +133,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
         )
     })?;
     let stop = CancellationToken::new();
-    let grace_over = cli::cancel_at_signal(stop.clone())?;
-    let listener = args.listen.bind().await?;
+    let stop_signal = cli::stop_signal()?;
+    let listener = cli::listen(args.listen).await?;
 
-    let publish = publish(nats.clone(), args.subject.clone(), args.keepalive.idle);
+    let publish = publish(nats.clone(), args.subject.clone(), args.keepalive);
     let events = Events {
         nats,
         args,
@@ -150,6 +151,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
     tokio::select! {
         ended = serve => Ok(ended?),
         ended = publish => ended,
-        () = grace_over => Ok(()),
+        () = async {
+            stop_signal.await;
+            stop.cancel();
+            sleep(cli::GRACE).await;
+        } => Ok(()),
     }
 }

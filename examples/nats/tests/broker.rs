@@ -117,7 +117,7 @@ async fn all_see(clients: &mut [Program], text: &str) {
 }
 
 #[tokio::test]
-#[ignore = "needs nats-server: run scripts/install"]
+#[ignore = "needs nats-server: run .ci/install"]
 async fn both_servers_stream_the_lines_of_either() {
     let broker = Broker::start().await;
     let mut servers = [broker.server("0s").await, broker.server("0s").await];
@@ -132,7 +132,7 @@ async fn both_servers_stream_the_lines_of_either() {
 }
 
 #[tokio::test]
-#[ignore = "needs nats-server and haproxy: run scripts/install"]
+#[ignore = "needs nats-server and haproxy: run .ci/install"]
 async fn when_a_server_is_killed_its_clients_reconnect_to_the_other() {
     let broker = Broker::start().await;
     let mut servers = [broker.server("2s").await, broker.server("2s").await];
@@ -160,7 +160,7 @@ async fn when_a_server_is_killed_its_clients_reconnect_to_the_other() {
 
 #[tokio::test]
 #[cfg(unix)]
-#[ignore = "needs nats-server: run scripts/install"]
+#[ignore = "needs nats-server: run .ci/install"]
 async fn a_signal_ends_the_streams_and_the_process_and_the_client_reconnects() {
     let (broker, mut server, mut events) = live("0s").await;
     let mut client = client(server.addr).await;
@@ -177,7 +177,7 @@ async fn a_signal_ends_the_streams_and_the_process_and_the_client_reconnects() {
 }
 
 #[tokio::test]
-#[ignore = "needs nats-server: run scripts/install"]
+#[ignore = "needs nats-server: run .ci/install"]
 async fn streams_go_on_when_the_broker_restarts() {
     let (mut broker, mut server, mut events) = live("0s").await;
     broker.restart().await;
@@ -219,7 +219,7 @@ async fn expect_that_the_broker_is_missed(server: &Server, events: &mut Streamin
 }
 
 #[tokio::test]
-#[ignore = "needs nats-server: run scripts/install"]
+#[ignore = "needs nats-server: run .ci/install"]
 async fn streams_end_with_a_reason_when_the_broker_is_gone() {
     let (mut broker, server, mut events) = live("1s").await;
     broker.kill().await;
@@ -228,7 +228,7 @@ async fn streams_end_with_a_reason_when_the_broker_is_gone() {
 
 #[tokio::test]
 #[cfg(unix)]
-#[ignore = "needs nats-server: run scripts/install"]
+#[ignore = "needs nats-server: run .ci/install"]
 async fn streams_end_with_a_reason_when_the_broker_hangs() {
     let (broker, server, mut events) = live("1s").await;
     broker.program.send(programs::Signal::SIGSTOP).unwrap();
@@ -236,12 +236,12 @@ async fn streams_end_with_a_reason_when_the_broker_hangs() {
 }
 
 #[tokio::test]
-#[ignore = "needs nats-server: run scripts/install"]
+#[ignore = "needs nats-server: run .ci/install"]
 async fn a_quiet_subject_is_not_taken_for_a_dead_broker() {
     let broker = Broker::start().await;
     let server = broker.server("1s").await;
     let mut events = open(&server).await;
-    // Much longer than the server would take to give up.
+    // Much longer than the timeout of the server.
     for _ in 0..15 {
         within(events.next()).await.unwrap().unwrap();
     }

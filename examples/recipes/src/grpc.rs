@@ -63,7 +63,7 @@ mod tests {
     // Ten idle times leave room for a busy machine.
 
     #[tokio::test]
-    async fn a_quiet_server_that_sends_keepalives_is_not_given_up() {
+    async fn a_quiet_server_that_sends_keepalives_does_not_time_out() {
         let mut events = pin!(events(subscribe(IDLE).await, 10 * IDLE));
         let event = events.next().await.unwrap().unwrap();
         assert!(matches!(event.event, Some(Event::CreatedOperations(_))));
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_sends_nothing_is_given_up() {
+    async fn a_server_that_sends_nothing_times_out() {
         let mut events = pin!(events(subscribe(Duration::ZERO).await, IDLE));
         let status = events.next().await.unwrap().unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded);

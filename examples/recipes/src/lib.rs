@@ -1,4 +1,4 @@
-#![doc = include_str!("../../../docs/recipes.md")]
+//! Streams of many kinds, kept alive. docs/recipes.md explains each module.
 
 pub mod blocking;
 pub mod grpc;
@@ -8,6 +8,8 @@ pub mod lifetime;
 #[doc = include_str!("../../../docs/migrating.md")]
 pub mod migrating {}
 pub mod ndjson;
+#[cfg(test)]
+mod paused;
 #[cfg(test)]
 mod published;
 pub mod relay;
@@ -22,23 +24,46 @@ pub mod two_clocks;
 mod tests {
     use std::fs;
 
+    const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+    /// Where the code of the page comes from.
+    const FOLDERS: [&str; 5] = [
+        "axum/pages",
+        "axum/src",
+        "axum/src/bin",
+        "nats/src",
+        "recipes/src",
+    ];
+
+    /// Removes the indentation, because the page shows methods and parts of scripts too.
+    fn unindented(text: &str) -> String {
+        text.lines()
+            .map(|line| line.trim_start().to_owned() + "\n")
+            .collect()
+    }
+
     #[test]
-    fn the_scripts_of_the_page_are_those_of_the_examples() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-        let files = [
-            "cli/src/watchdog.js",
-            "sse/src/page/events.js",
-            "sse/src/page/index.html",
-            "sse/src/page/shared.js",
-        ];
-        let files = files.map(|file| fs::read_to_string(format!("{folder}/{file}")).unwrap());
+    fn the_code_of_the_page_is_that_of_the_examples() {
+        let mut files = Vec::new();
+        for folder in FOLDERS {
+            for entry in fs::read_dir(format!("{EXAMPLES}/{folder}")).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    files.push(unindented(&fs::read_to_string(path).unwrap()));
+                }
+            }
+        }
         let page = include_str!("../../../docs/recipes.md");
-        let scripts: Vec<_> = page.split("```js\n").skip(1).collect();
-        assert!(!scripts.is_empty());
-        for script in scripts {
-            let (script, _) = script.split_once("```").unwrap();
-            let found = files.iter().any(|file| file.contains(script));
-            assert!(found, "no example has this script:\n{script}");
+        let mut blocks = page.split("\n```").skip(1).step_by(2).peekable();
+        assert!(blocks.peek().is_some());
+        for block in blocks {
+            let (language, code) = block.split_once('\n').unwrap();
+            assert!(["js", "rust"].contains(&language), "{language}");
+            // Between two parts of a block, a file may have something else.
+            for part in unindented(&(code.to_owned() + "\n")).split("\n\n") {
+                let found = files.iter().any(|file| file.contains(part));
+                assert!(found, "no example has this code:\n{part}");
+            }
         }
     }
 }

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_quiet_server_that_sends_keepalives_is_not_given_up() {
+    async fn a_quiet_server_that_sends_keepalives_does_not_time_out() {
         let messages = messages(lines(source(), IDLE), 3 * IDLE);
         let messages: Vec<_> = messages.try_collect().await.unwrap();
         assert_eq!(messages, [FIRST, SECOND]);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_sends_nothing_is_given_up() {
+    async fn a_server_that_sends_nothing_times_out() {
         // A message and a keepalive, and then nothing.
         let cut = lines(source(), IDLE)
             .take(2)

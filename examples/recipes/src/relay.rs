@@ -15,7 +15,7 @@ use stream_keepalive::KeepaliveExt;
 use stream_keepalive_http::framing;
 
 /// Passes on the response of an upstream. If it is a stream of events, it is kept alive.
-pub fn respond(upstream: reqwest::Response, idle: Duration, give_up: Duration) -> Response {
+pub fn respond(upstream: reqwest::Response, idle: Duration, timeout: Duration) -> Response {
     let status = upstream.status();
     // The other headers are left out: the keepalives change the length, and the connection is a different one.
     let content_type = upstream.headers().get(CONTENT_TYPE).cloned();
@@ -24,7 +24,7 @@ pub fn respond(upstream: reqwest::Response, idle: Duration, give_up: Duration) -
         .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
     let body = upstream.bytes_stream();
     let body = if is_events {
-        Body::from_stream(tokens(body, idle, give_up))
+        Body::from_stream(tokens(body, idle, timeout))
     } else {
         Body::from_stream(body)
     };
@@ -37,11 +37,11 @@ pub fn respond(upstream: reqwest::Response, idle: Duration, give_up: Duration) -
 
 /// Passes on the bytes of an upstream. A keepalive goes out only between two events.
 ///
-/// An upstream that sends nothing for `give_up` is taken for dead, even inside an event.
+/// An upstream that sends nothing for `timeout` is taken for dead, even inside an event.
 pub fn tokens<S, E>(
     upstream: S,
     idle: Duration,
-    give_up: Duration,
+    timeout: Duration,
 ) -> impl Stream<Item = io::Result<Bytes>>
 where
     S: Stream<Item = Result<Bytes, E>>,
@@ -49,7 +49,7 @@ where
 {
     upstream
         .map(|bytes| bytes.map_err(io::Error::other))
-        .idle_timeout_with(give_up, || Err(io::ErrorKind::TimedOut.into()))
+        .idle_timeout_with(timeout, || Err(io::ErrorKind::TimedOut.into()))
         .keepalive_with(idle, framing::Sse::comment())
         // A model may think for a while before its first token.
         .immediate()
@@ -138,11 +138,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_upstream_that_hangs_inside_an_event_is_given_up() {
+    async fn an_upstream_that_hangs_inside_an_event_times_out() {
         let half = Bytes::from_static(&ANSWER.as_bytes()[..30]);
         let hung = stream::iter([Ok::<_, Infallible>(half)]).chain(stream::pending());
         let relayed = timeout(2 * GIVE_UP, tokens(hung, IDLE, GIVE_UP).collect::<Vec<_>>()).await;
-        let relayed = relayed.expect("the upstream is given up");
+        let relayed = relayed.expect("the upstream times out");
         let error = relayed.last().unwrap().as_ref().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(relayed.len(), 2);

@@ -23,6 +23,11 @@ where
         .eventsource()
 }
 
+/// Returns whether the events ended because not a single byte arrived in time.
+pub fn has_timed_out(error: &EventStreamError<io::Error>) -> bool {
+    matches!(error, EventStreamError::Transport(error) if error.kind() == io::ErrorKind::TimedOut)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{convert::Infallible, pin::pin};
@@ -66,7 +71,7 @@ mod tests {
     // These tests run in real time, so ten idle times leave room for a busy machine.
 
     #[tokio::test]
-    async fn a_quiet_server_that_sends_comments_is_not_given_up() {
+    async fn a_quiet_server_that_sends_comments_does_not_time_out() {
         let events = events(quiet().await, 10 * IDLE);
         assert_eq!(data_of(events).await, ["1", "2"]);
     }
@@ -77,16 +82,21 @@ mod tests {
         assert_eq!(data_of(events).await, ["1"]);
     }
 
+    #[tokio::test]
+    async fn an_error_of_the_connection_is_no_timeout() {
+        let reset = stream::iter([Err(io::ErrorKind::ConnectionReset.into())]);
+        let error = pin!(events(reset, IDLE)).next().await.unwrap().unwrap_err();
+        assert!(!has_timed_out(&error));
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_sends_nothing_is_given_up() {
+    async fn a_server_that_sends_nothing_times_out() {
         let sent = [&b"data: 1\n\n"[..], b":\n\n"].map(|bytes| Ok(Bytes::from_static(bytes)));
         let mut events = pin!(events(stream::iter(sent).chain(stream::pending()), IDLE));
         assert_eq!(events.next().await.unwrap().unwrap().data, "1");
         let start = Instant::now();
         let error = events.next().await.unwrap().unwrap_err();
-        assert!(
-            matches!(error, EventStreamError::Transport(error) if error.kind() == io::ErrorKind::TimedOut)
-        );
+        assert!(has_timed_out(&error));
         assert_eq!(start.elapsed().as_millis(), IDLE.as_millis());
         assert!(events.next().await.is_none());
     }

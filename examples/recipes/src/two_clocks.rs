@@ -64,13 +64,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn slow_work_is_not_given_up() {
+    async fn slow_work_does_not_time_out() {
         let (read, _, _) = read(server(9 * MINUTE)).await;
         assert_eq!(read, ["1", "2", "3"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_has_stopped_is_given_up_despite_keepalives() {
+    async fn work_that_has_stopped_times_out_despite_keepalives() {
         let (read, error, seconds) = read(server(SECOND)).await;
         assert_eq!(read, ["1", "2", "3"]);
         assert_eq!(error.unwrap(), "no message for 600s");
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_upper_timeout_alone_gives_up_slow_work_if_it_is_as_short_as_the_lower() {
+    async fn the_upper_timeout_alone_ends_slow_work_if_it_is_as_short_as_the_lower() {
         let off = Duration::ZERO;
         let count = messages(server(9 * MINUTE), off, MINUTE).count().await;
         assert_eq!(count, 1, "the error");

@@ -4,6 +4,7 @@
 //! `subscription.rs` and `logged.rs` are the streams below and above that line. The programs are
 //! `bin/server.rs`, `bin/client.rs` and `bin/demo`.
 
+pub mod cli;
 pub mod events;
 mod logged;
 pub mod proto;

@@ -4,7 +4,11 @@ use super::{Framed, Framing};
 
 /// A filler for lines, such as NDJSON, which inserts keepalives between two lines.
 ///
-/// A line ends with LF.
+/// A line ends with LF. If your records are only separated by LF, the last one counts as half a line, and no
+/// keepalive follows it.
+///
+/// A byte-order mark is only valid at the very start of a stream. [`KeepaliveLayer`](crate::KeepaliveLayer)
+/// removes a mark that would follow a keepalive. A filler cannot do that.
 ///
 /// # Example
 ///
@@ -33,7 +37,7 @@ impl Lines {
     ///
     /// # Panics
     ///
-    /// Panics if `keepalive` is empty or does not end with LF.
+    /// Panics if `keepalive` is empty, begins with a byte-order mark, or does not end with LF.
     #[track_caller]
     pub fn new(keepalive: impl Into<Bytes>) -> Self {
         Self::with_framing(LineFraming::default(), keepalive)

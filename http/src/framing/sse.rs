@@ -51,8 +51,9 @@ impl Sse {
     ///
     /// # Panics
     ///
-    /// Panics if `keepalive` is empty, or if it may end in the middle of an event or a comment. The latter
-    /// includes a CR at the end that may be the first half of a CRLF, as in `"data:\r\n\r"`.
+    /// Panics if `keepalive` is empty, if it begins with a byte-order mark, or if it may end in the middle of an
+    /// event or a comment. The latter includes a CR at the end that may be the first half of a CRLF, as in
+    /// `"data:\r\n\r"`.
     #[track_caller]
     pub fn new(keepalive: impl Into<Bytes>) -> Self {
         Self::with_framing(EventFraming::default(), keepalive)

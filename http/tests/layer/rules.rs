@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use axum::{Router, body::Body, extract::OriginalUri, routing::post};
+use futures::stream;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use stream_keepalive_http::{
@@ -392,6 +393,44 @@ async fn calls_are_filled_if_any_of_the_closures_accepts_them() {
         let description = format!("{request:?}");
         let found = keepalive(layer.clone(), request, grpc([])).await;
         assert_eq!(found.is_some(), expected, "{description}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_nested_router_the_whole_path_is_in_the_extensions() {
+    const WHOLE: &str = "/api/events.v1.Events/Watch";
+    let whole = |call: &request::Parts| {
+        let uri = call.extensions.get::<OriginalUri>();
+        uri.is_some_and(|uri| uri.path() == WHOLE)
+    };
+    let path = |path| move |call: &request::Parts| call.uri.path() == path;
+    for (inside, layer, expected) in [
+        (true, layer().grpc(whole), true),
+        (true, layer().grpc(path(WATCH)), true),
+        (true, layer().grpc(path(WHOLE)), false),
+        (false, layer().grpc(whole), true),
+        (false, layer().grpc(path(WATCH)), false),
+        (false, layer().grpc(path(WHOLE)), true),
+    ] {
+        let handler = async || {
+            let pending = stream::pending::<Result<&str, Infallible>>();
+            (
+                [("content-type", "application/grpc")],
+                Body::from_stream(pending),
+            )
+        };
+        let nested = Router::new().route(WATCH, post(handler));
+        let app = if inside {
+            Router::new().nest("/api", nested.layer(layer))
+        } else {
+            Router::new().nest("/api", nested).layer(layer)
+        };
+        let response = app
+            .oneshot(grpc_request(WHOLE).map(|()| Body::empty()))
+            .await;
+        let mut body = response.unwrap().into_body();
+        let found = tokio::time::timeout(2 * IDLE, body.frame()).await;
+        assert_eq!(found.is_ok(), expected, "{inside}");
     }
 }
 

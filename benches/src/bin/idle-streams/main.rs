@@ -8,8 +8,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use benches::{contenders::Contender, figures};
 use clap::{Parser, ValueEnum};
-use cli::Progress;
 use humantime::{format_duration, parse_duration};
+use programs::Progress;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

@@ -19,6 +19,7 @@ use tonic::{
     transport::{Endpoint, Uri},
 };
 use tonic_events::{
+    cli,
     events::KEEPALIVE,
     proto::v1::{
         OperationEvent, OperationList, backrest_client::BackrestClient, operation_event::Event,
@@ -32,8 +33,9 @@ struct Args {
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     connect: Endpoint,
 
-    #[command(flatten)]
-    give_up: cli::GiveUp,
+    /// Leave a connection on which nothing has arrived for this long, and reconnect; 0s never does
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    give_up: Duration,
 }
 
 #[tokio::main]
@@ -69,7 +71,7 @@ async fn follow(
 ) -> anyhow::Result<Status> {
     // Each stream gets a new connection, because the last one may be dead.
     let mut client = BackrestClient::new(args.connect.connect_lazy());
-    let give_up = args.give_up.idle;
+    let give_up = args.give_up;
     let mut request = Request::new(());
     // A server may send keepalives only to clients that ask for them.
     let yes = MetadataValue::from_static("yes");

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
+    net::SocketAddr,
     pin::pin,
     process::ExitCode,
     time::Duration,
@@ -10,6 +11,7 @@ use std::{
 use clap::Parser;
 use tokio::{sync::oneshot, time::timeout};
 use tonic_events::{
+    cli,
     events::{Bus, Events},
     proto::v1::OperationEvent,
 };
@@ -20,14 +22,17 @@ const BACKLOG: usize = 256;
 /// Streams each line of standard input to every subscriber, over gRPC and gRPC-Web.
 #[derive(Parser)]
 struct Args {
-    #[command(flatten)]
-    listen: cli::Listen,
+    /// Listen on this address; port 0 picks a free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
 
-    #[command(flatten)]
-    keepalive: cli::Keepalive,
+    /// Send a keepalive whenever a stream has been idle for this long; 0s turns keepalives off
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    keepalive: Duration,
 
-    #[command(flatten)]
-    immediate: cli::Immediate,
+    /// Send the first keepalive immediately, unless an event is ready
+    #[arg(long)]
+    immediate: bool,
 
     /// Send keepalives only to clients that ask for them with the metadata x-keepalive
     #[arg(long)]
@@ -51,11 +56,11 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> anyhow::Result<()> {
     let mut stop_signal = pin!(cli::stop_signal()?);
-    let listener = args.listen.bind().await?;
+    let listener = cli::listen(args.listen).await?;
 
     let bus = Bus::new(BACKLOG);
     let (stop, stopped) = oneshot::channel::<()>();
-    let events = Events::new(&bus, args.keepalive.idle, args.immediate.immediate);
+    let events = Events::new(&bus, args.keepalive, args.immediate);
     let serve = events
         .on_request(args.on_request)
         .serve(listener, args.ping, async {

@@ -51,7 +51,7 @@ async fn it_reconnects_when_the_server_is_back() {
 }
 
 #[tokio::test]
-async fn it_gives_up_on_a_server_that_is_idle_for_too_long() {
+async fn it_times_out_on_a_server_that_is_idle_for_too_long() {
     let (_server, addr) = server(&["--keepalive", "0s"]).await;
     let start = Instant::now();
     let mut client = client(&addr, &["--give-up", "300ms"]);
@@ -65,7 +65,7 @@ async fn it_gives_up_on_a_server_that_is_idle_for_too_long() {
 }
 
 #[tokio::test]
-async fn it_gives_up_on_a_server_that_never_answers() {
+async fn it_times_out_on_a_server_that_never_answers() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap().to_string();
     let mut client = client(&addr, &["--give-up", "300ms"]);

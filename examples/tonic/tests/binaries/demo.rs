@@ -8,6 +8,9 @@ async fn one_stream_is_cut_off_and_the_other_gets_its_event() {
     let cut = shown.find("cut off by the proxy").expect(&shown);
     let event = shown.find("EVENT: backup finished").expect(&shown);
     assert!(cut < event, "{shown}");
+    // It says what to try next.
+    let next = shown.rfind("--bin client -- --connect").expect(&shown);
+    assert!(event < next, "{shown}");
     assert_eq!(demo.stderr.rest().await.unwrap(), [""; 0]);
 }
 

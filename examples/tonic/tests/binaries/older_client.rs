@@ -95,7 +95,7 @@ const OLDER_KINDS: [&str; 3] = [
 const KEEP_ALIVE: &str = "keep_alive=1";
 
 #[tokio::test]
-#[ignore = "needs grpcio and protovalidate: run scripts/install"]
+#[ignore = "needs grpcio and protovalidate: run .ci/install"]
 async fn protovalidate_of_an_older_client_does_not_accept_a_keepalive() {
     let (_server, addr) = server(&["--keepalive", "200ms"]).await;
     let mut client = validating(&addr, &OLDER_KINDS);
@@ -104,7 +104,7 @@ async fn protovalidate_of_an_older_client_does_not_accept_a_keepalive() {
 }
 
 #[tokio::test]
-#[ignore = "needs grpcio and protovalidate: run scripts/install"]
+#[ignore = "needs grpcio and protovalidate: run .ci/install"]
 async fn on_request_protovalidate_of_an_older_client_sees_no_keepalive() {
     let args = ["--keepalive", "200ms", "--immediate", "--on-request"];
     let (mut server, addr) = server(&args).await;
@@ -117,7 +117,7 @@ async fn on_request_protovalidate_of_an_older_client_sees_no_keepalive() {
 }
 
 #[tokio::test]
-#[ignore = "needs grpcio and protovalidate: run scripts/install"]
+#[ignore = "needs grpcio and protovalidate: run .ci/install"]
 async fn protovalidate_of_a_client_that_knows_the_keepalive_accepts_it() {
     let (_server, addr) = server(&["--keepalive", "200ms"]).await;
     let kinds = [&[KEEP_ALIVE], &OLDER_KINDS[..]].concat();

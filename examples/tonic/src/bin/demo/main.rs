@@ -15,6 +15,7 @@ use tokio::{
 };
 use tonic::Streaming;
 use tonic_events::{
+    cli,
     events::{Bus, Events},
     proto::v1::{OperationEvent, backrest_client::BackrestClient, operation_event::Event},
 };
@@ -35,10 +36,10 @@ const END_AT: Duration = Duration::from_secs(8);
 /// Shows two subscribers, each behind a proxy that closes a connection after two idle seconds. The second
 /// subscriber gets keepalives.
 #[derive(Parser)]
-#[command(mut_arg("keepalive", |keepalive| keepalive.default_value("1s")))]
 struct Args {
-    #[command(flatten)]
-    keepalive: cli::Keepalive,
+    /// Send a keepalive whenever a stream has been idle for this long; 0s turns keepalives off
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    keepalive: Duration,
 }
 
 #[tokio::main]
@@ -51,15 +52,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
         "Two subscribers, each behind a proxy that closes a connection that is idle for 2 seconds."
     );
     println!("Nothing happens for 7 seconds; then there is one event.\n");
-    println!("{}", Timeline::heading(args.keepalive.idle));
+    println!("{}", Timeline::heading(args.keepalive));
 
     let bus = Bus::new(16);
     let start = Instant::now();
     let (notes, mut noted) = mpsc::unbounded_channel();
-    for (lane, keepalive) in [
-        (Lane::Plain, Duration::ZERO),
-        (Lane::Kept, args.keepalive.idle),
-    ] {
+    for (lane, keepalive) in [(Lane::Plain, Duration::ZERO), (Lane::Kept, args.keepalive)] {
         let subscriber = Subscriber::new(&bus, keepalive).await?;
         tokio::spawn(subscriber.watch(lane, notes.clone()));
     }
@@ -82,6 +80,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     println!("\n{}", timeline.verdict()?);
+    println!("\nTo try it yourself, run these in two terminals, and type lines into the first:");
+    println!("  cargo run -p tonic-events --bin server -- --listen 127.0.0.1:50051 --keepalive 5s");
+    println!("  cargo run -p tonic-events --bin client -- --connect http://127.0.0.1:50051");
     Ok(())
 }
 

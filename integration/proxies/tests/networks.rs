@@ -1,0 +1,268 @@
+//! Server, nginx and client, each in a network of its own: delay, loss, and a cut without a FIN.
+
+#![cfg(target_os = "linux")]
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result};
+use futures::{
+    StreamExt,
+    future::{try_join, try_join_all},
+};
+use programs::{LATE, PATIENCE, Program, Server, piped};
+use proxies::{
+    client::{self, Item, Protocol},
+    example,
+    haproxy::{self, HAPROXY, Version},
+    network::{Chain, Conditions},
+    nginx::{self, Front, NGINX},
+    proxy::{Config, Proxy, RunningProxy},
+};
+use stream_keepalive::KeepaliveExt;
+use tokio::time::{Instant, sleep, timeout};
+
+const KEEPALIVE: &str = "1s";
+const GIVE_UP: Duration = Duration::from_secs(3);
+const PING: Duration = Duration::from_secs(1);
+
+/// The number of streams with delay and loss.
+const STREAMS: usize = 30;
+
+/// How long to watch that a cut is not noticed. It is longer than every timeout that could notice it.
+const WATCH: Duration = Duration::from_secs(10);
+
+/// The tonic example's server behind a proxy, each in a network of its own.
+struct Networks {
+    chain: Chain,
+    server: Server,
+    proxy: RunningProxy,
+}
+
+impl Networks {
+    async fn start(
+        server_args: &[&str],
+        proxy: &Proxy,
+        config: impl FnOnce(SocketAddr) -> Config,
+    ) -> Result<Self> {
+        // Outside of the network, because the binary may have to be built.
+        example::binary("server").await?;
+        let chain = Chain::new()?;
+        let listen = format!("{}:0", Chain::SERVER);
+        let args = [&["--listen", &listen], server_args].concat();
+        let server = chain.server.run(example::server(&args)).await?;
+        let proxy = proxy.start_on(Chain::PROXY.into(), config(server.addr));
+        Ok(Self {
+            proxy: chain.proxy.run(proxy).await?,
+            server,
+            chain,
+        })
+    }
+
+    async fn with_nginx(server_args: &[&str]) -> Result<Self> {
+        Self::start(server_args, &NGINX, |server| nginx(server, "")).await
+    }
+
+    /// Starts the client of the tonic example, and waits until it is connected.
+    async fn client(&self, give_up: &str) -> Result<Program> {
+        let url = format!("http://{}", self.proxy.addr);
+        let mut command = piped(example::binary("client").await?);
+        command.args(["--connect", &url, "--give-up", give_up]);
+        let client = async { Program::start(&mut command) };
+        let mut client = self.chain.client.run(client).await?;
+        client.stdout.line_with("keepalive").await?;
+        Ok(client)
+    }
+}
+
+fn nginx(server: SocketAddr, more: &str) -> Config {
+    let location = format!("grpc_pass grpc://{server}; {more}");
+    nginx::config(Front::Http2, 4 * STREAMS, &location)
+}
+
+/// Changes the conditions for packets in one place.
+type Place = fn(&Chain, Conditions);
+
+const BEFORE_PROXY: Place = |chain, conditions| chain.near.set(conditions);
+const BEHIND_PROXY: Place = |chain, conditions| chain.far.set(conditions);
+const TO_CLIENT: Place = |chain, conditions| chain.far.there.set(conditions);
+const TO_SERVER: Place = |chain, conditions| chain.near.back.set(conditions);
+
+/// Cuts the wire, and expects that the client detects that within its idle timeout. Then mends the wire, and
+/// expects that the client reconnects and gets its event.
+async fn client_detects(place: Place) -> Result<()> {
+    let mut networks = Networks::with_nginx(&["--keepalive", KEEPALIVE, "--ping", "0s"]).await?;
+    let give_up = humantime::format_duration(GIVE_UP).to_string();
+    let mut client = networks.client(&give_up).await?;
+
+    place(&networks.chain, Conditions::CUT);
+    let start = Instant::now();
+    let reason = client.stderr.line_with("idle for").await?;
+    let after = start.elapsed();
+    assert!(reason.starts_with("DeadlineExceeded"), "{reason}");
+    assert!(after < GIVE_UP + LATE, "{after:?}");
+
+    place(&networks.chain, Conditions::default());
+    client.stderr.line_with("connected").await?;
+    let event = "backup finished";
+    networks.server.program.type_line(event).await?;
+    client.stdout.line_with(event).await?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
+async fn a_client_detects_a_cut_before_the_proxy_within_its_idle_timeout() -> Result<()> {
+    client_detects(BEFORE_PROXY).await
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
+async fn a_client_detects_a_cut_behind_the_proxy_within_its_idle_timeout() -> Result<()> {
+    client_detects(BEHIND_PROXY).await
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
+async fn a_client_that_can_only_send_detects_the_cut_within_its_idle_timeout() -> Result<()> {
+    client_detects(TO_CLIENT).await
+}
+
+/// The same keepalives, and a PING every so often.
+async fn networks_with_ping(ping: Duration) -> Result<Networks> {
+    let ping = humantime::format_duration(ping).to_string();
+    Networks::with_nginx(&["--keepalive", KEEPALIVE, "--ping", &ping]).await
+}
+
+/// Cuts the wire, and returns whether the server logs that its subscriber is gone.
+async fn server_detects(networks: &mut Networks, place: Place, patience: Duration) -> Result<bool> {
+    // The client waits much longer than the server.
+    let _client = networks.client("1h").await?;
+    place(&networks.chain, Conditions::CUT);
+    let gone = networks.server.program.stderr.line_with("subscriber gone");
+    match timeout(patience, gone).await {
+        Ok(line) => Ok(line?.contains("open=0")),
+        Err(_) => Ok(false),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
+async fn a_server_detects_a_cut_by_its_ping() -> Result<()> {
+    let mut networks = networks_with_ping(PING).await?;
+    assert!(server_detects(&mut networks, BEFORE_PROXY, 2 * PING + LATE).await?);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
+async fn a_server_that_can_only_send_detects_the_cut_by_its_ping() -> Result<()> {
+    let mut networks = networks_with_ping(PING).await?;
+    assert!(server_detects(&mut networks, TO_SERVER, 2 * PING + LATE).await?);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
+async fn a_server_without_ping_does_not_detect_a_cut() -> Result<()> {
+    let mut networks = networks_with_ping(Duration::ZERO).await?;
+    assert!(!server_detects(&mut networks, BEFORE_PROXY, WATCH).await?);
+    Ok(())
+}
+
+/// nginx answers the PING, and its kernel buffers the data that the client does not acknowledge.
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
+async fn the_ping_of_a_server_does_not_detect_a_cut_behind_the_proxy() -> Result<()> {
+    let mut networks = networks_with_ping(PING).await?;
+    assert!(!server_detects(&mut networks, BEHIND_PROXY, WATCH).await?);
+    Ok(())
+}
+
+/// `tcp-ut` limits how long sent data may stay unacknowledged, and keepalives are data.
+#[tokio::test]
+#[ignore = "needs root, ip and haproxy: run .ci/install"]
+async fn keepalives_let_a_proxy_with_a_limit_on_unacknowledged_data_detect_a_cut() -> Result<()> {
+    let config = |server| {
+        let timeout = Duration::from_secs(3600);
+        haproxy::config(
+            &[server],
+            Version::Http2,
+            haproxy::HOUR,
+            timeout,
+            "tcp-ut 2s",
+        )
+    };
+    let args = ["--keepalive", KEEPALIVE, "--ping", "0s"];
+    let mut networks = Networks::start(&args, &HAPROXY, config).await?;
+    // The time of a keepalive, the two seconds, and a retransmission at which the kernel ends the connection.
+    let patience = Duration::from_secs(5) + LATE;
+    assert!(server_detects(&mut networks, BEHIND_PROXY, patience).await?);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
+async fn a_client_without_an_idle_timeout_does_not_detect_a_cut() -> Result<()> {
+    let networks = Networks::with_nginx(&["--keepalive", KEEPALIVE]).await?;
+    let mut client = networks.client("0s").await?;
+    BEHIND_PROXY(&networks.chain, Conditions::CUT);
+    let end = timeout(WATCH, client.stderr.line_with("reconnecting in")).await;
+    assert!(end.is_err(), "{end:?}");
+    Ok(())
+}
+
+/// Subscribes, and returns how many keepalives arrived before the event, and when the event arrived.
+async fn follow(addr: SocketAddr, give_up: Duration) -> Result<(u32, Instant)> {
+    let items = client::subscribe(Protocol::Grpc, addr).await?;
+    let mut items = items.idle_timeout(give_up);
+    let mut keepalives = 0;
+    loop {
+        match items
+            .next()
+            .await
+            .context("the stream was idle for too long")??
+        {
+            Item::Keepalive => keepalives += 1,
+            Item::Event(_) => return Ok((keepalives, Instant::now())),
+        }
+    }
+}
+
+/// Both wires delay packets by 200 ms each way, and lose 1 %. The proxy and the clients have the same timeout.
+#[tokio::test]
+#[ignore = "needs root, ip and nginx: run .ci/install"]
+async fn a_stream_with_three_keepalives_per_timeout_survives_delay_and_loss() -> Result<()> {
+    const TIMEOUT: Duration = Duration::from_secs(6);
+    const CONDITIONS: Conditions = Conditions {
+        delay: Duration::from_millis(200),
+        loss: 0.01,
+    };
+
+    let read_timeout = format!("grpc_read_timeout {}s;", TIMEOUT.as_secs());
+    let config = |server| nginx(server, &read_timeout);
+    let mut networks = Networks::start(&["--keepalive", "2s"], &NGINX, config).await?;
+    networks.chain.near.set(CONDITIONS);
+    networks.chain.far.set(CONDITIONS);
+
+    let _inside = networks.chain.client.enter()?;
+    let addr = networks.proxy.addr;
+    let subscribers = try_join_all((0..STREAMS).map(|_| follow(addr, TIMEOUT)));
+    let event = async {
+        sleep(5 * TIMEOUT).await;
+        let sent = Instant::now();
+        let program = &mut networks.server.program;
+        program.type_line("backup finished").await?;
+        Ok(sent)
+    };
+    let all = timeout(5 * TIMEOUT + PATIENCE, try_join(subscribers, event)).await;
+    let (seen, sent) = all.context("an event did not arrive")??;
+    for (keepalives, at) in seen {
+        assert!(keepalives > 10, "{keepalives}");
+        assert!(at - sent >= 2 * CONDITIONS.delay, "{:?}", at - sent);
+    }
+
+    let Chain { near, far, .. } = &networks.chain;
+    let lost = [&near.there, &near.back, &far.there, &far.back].map(|way| way.lost());
+    assert!(lost.iter().sum::<usize>() > 10, "{lost:?}");
+    Ok(())
+}
