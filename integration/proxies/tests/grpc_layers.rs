@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::mpsc, thread, time::Duration};
 
 use anyhow::{Context, Result};
-use programs::Forwarder;
+use programs::{Forwarder, LATE};
 use proxies::{
     caddy::CADDY,
     envoy, haproxy,
@@ -41,9 +41,6 @@ const IDLE: Duration = Duration::from_millis(500);
 
 /// When a client ends a call.
 const LIMIT: Duration = Duration::from_millis(1500);
-
-/// How much later than expected something may happen on a busy machine.
-const LATE: Duration = Duration::from_secs(3);
 
 /// The health service, whose stream is idle until a status changes. With an idle time of zero, the layer is off.
 async fn serve(idle: Duration) -> Result<(SocketAddr, HealthReporter)> {
@@ -265,14 +262,14 @@ macro_rules! behind {
     };
 }
 
-behind!(nginx_proxy, with_nginx, "needs nginx: run scripts/install");
-behind!(envoy_proxy, with_envoy, "needs envoy: run scripts/install");
+behind!(nginx_proxy, with_nginx, "needs nginx: run .ci/install");
+behind!(envoy_proxy, with_envoy, "needs envoy: run .ci/install");
 behind!(
     haproxy_proxy,
     with_haproxy,
-    "needs haproxy: run scripts/install"
+    "needs haproxy: run .ci/install"
 );
-behind!(caddy_proxy, with_caddy, "needs caddy: run scripts/install");
+behind!(caddy_proxy, with_caddy, "needs caddy: run .ci/install");
 
 #[cfg(target_os = "linux")]
 mod networks {
@@ -313,13 +310,13 @@ mod networks {
     }
 
     #[tokio::test]
-    #[ignore = "needs root, ip and nginx: run scripts/install"]
+    #[ignore = "needs root, ip and nginx: run .ci/install"]
     async fn a_cut_before_the_proxy_is_noticed() -> Result<()> {
         a_cut_is_noticed(|chain| chain.near.set(Conditions::CUT)).await
     }
 
     #[tokio::test]
-    #[ignore = "needs root, ip and nginx: run scripts/install"]
+    #[ignore = "needs root, ip and nginx: run .ci/install"]
     async fn a_cut_behind_the_proxy_is_noticed() -> Result<()> {
         a_cut_is_noticed(|chain| chain.far.set(Conditions::CUT)).await
     }
