@@ -41,13 +41,14 @@
 
 mod grpc;
 mod lines;
+mod marker;
 mod sse;
 
 use bytes::Bytes;
 use http_body::Frame;
 use stream_keepalive::Fill;
 
-pub use self::{grpc::Grpc, lines::Lines, sse::Sse};
+pub use self::{grpc::Grpc, lines::Lines, marker::StripMarkers, sse::Sse};
 
 pub(crate) const BYTE_ORDER_MARK: [u8; 3] = *b"\xEF\xBB\xBF";
 

@@ -22,6 +22,9 @@ use crate::{
 /// The idle time of each body is in the last quarter below `idle`, so that the keepalives of many responses do
 /// not come in the same instant. [`without_spread`](Self::without_spread) says why.
 ///
+/// A gRPC client with [`GrpcClientLayer`](crate::GrpcClientLayer) asks for keepalives that nobody sees, and gets
+/// them without a setting.
+///
 /// [`Duration::ZERO`] turns the layer off.
 ///
 /// # Which responses are left unchanged
@@ -139,6 +142,9 @@ impl KeepaliveLayer {
     /// a response of one message must stay one message. If the default value means something, as `UNKNOWN`
     /// does in `grpc.health.v1`, wrap the stream of messages with `stream-keepalive` instead.
     ///
+    /// A client that [asks for it](crate::GrpcClientLayer) gets keepalives that nobody sees instead, whether or not
+    /// `accept` returns `true`.
+    ///
     /// `accept` is called only if the content type of the request begins with `application/grpc` or
     /// `application/connect+`.
     ///
@@ -174,7 +180,8 @@ impl KeepaliveLayer {
     /// than once for a content type, the last one counts. [`Framing`] shows a format of your own.
     ///
     /// Content types that begin with `application/grpc` or `application/connect+` are filled only if
-    /// [`grpc`](Self::grpc) accepts the call.
+    /// [`grpc`](Self::grpc) accepts the call, and if its client does not
+    /// [ask for other keepalives](crate::GrpcClientLayer).
     ///
     /// # Example
     ///

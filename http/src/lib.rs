@@ -27,6 +27,7 @@
 //! |---|---|---|
 //! | `text/event-stream` | always | the comment `:\n\n`, or other bytes with [`sse`](KeepaliveLayer::sse) |
 //! | lines of JSON: `application/x-ndjson`, `ndjson`, `jsonl`, `x-jsonl`, `jsonlines`, `x-jsonlines`, `json-lines`, `jsonstream`, `x-json-stream` or `stream+json`, `text/x-ndjson`, and every `+ndjson` | with [`ndjson`](KeepaliveLayer::ndjson) | the bytes that you pass, usually `"\n"` |
+//! | `application/grpc` or `grpc+proto` | if the client asks for it, as [`GrpcClientLayer`] does | a message that the layer of the client removes |
 //! | `application/grpc`, `grpc+proto`, `grpc-web`, `grpc-web+proto` or `connect+proto` | with [`grpc`](KeepaliveLayer::grpc), if it accepts the call | an empty message |
 //! | `application/connect+json` | the same | the message `{}` |
 //! | any other | with [`format`](KeepaliveLayer::format) | that of your filler |
@@ -55,7 +56,9 @@
 //! [`sse`](KeepaliveLayer::sse). Give it JSON data, because some clients parse the data of every event as
 //! JSON.
 //!
-//! A gRPC client gets an empty message as one more item of the call: a message with default values.
+//! A gRPC client with [`GrpcClientLayer`] does not see the keepalives, and detects a dead server. Without it, a
+//! client of a call that [`grpc`](KeepaliveLayer::grpc) accepts gets an empty message as one more item: a message
+//! with default values.
 //!
 //! # Clients that do not read
 //!
@@ -70,7 +73,7 @@
 //!
 //! # Features
 //!
-//! - `tokio`, on by default: the layer. Without it, the crate consists of [`framing`], and builds for
+//! - `tokio`, on by default: the layers. Without it, the crate consists of [`framing`], and builds for
 //!   wasm32-unknown-unknown.
 //!
 //! # Runtimes
@@ -102,12 +105,16 @@
 #[cfg(feature = "tokio")]
 mod body;
 #[cfg(feature = "tokio")]
+mod client;
+#[cfg(feature = "tokio")]
 mod frames;
 pub mod framing;
 #[cfg(feature = "tokio")]
 mod layer;
 #[cfg(feature = "tokio")]
 mod plan;
+#[cfg(feature = "tokio")]
+mod promise;
 #[cfg(feature = "tokio")]
 mod service;
 #[cfg(feature = "tokio")]
@@ -116,6 +123,7 @@ mod timer;
 #[cfg(feature = "tokio")]
 pub use crate::{
     body::KeepaliveBody,
+    client::{GrpcClientBody, GrpcClientFuture, GrpcClientLayer, GrpcClientService},
     layer::{Idle, KeepaliveLayer},
     service::{KeepaliveService, ResponseFuture},
 };

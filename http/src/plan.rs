@@ -21,6 +21,7 @@ use stream_keepalive::{SharedTimers, TokioTimer};
 use crate::{
     Idle, KeepaliveBody,
     framing::{AnyFiller, Framed, Framing, Grpc, Sse},
+    promise,
     timer::IdleTimer,
 };
 
@@ -186,7 +187,7 @@ fn is_call(content_type: &str) -> bool {
 }
 
 /// Returns the content type without its parameters, unless there are two that differ.
-fn content_type(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<&str> {
     let mut found = headers.get_all(CONTENT_TYPE).iter().map(essence);
     let first = found.next()??;
     let all_agree = found.all(|other| other.is_some_and(|other| other.eq_ignore_ascii_case(first)));
@@ -205,14 +206,17 @@ pub(crate) struct Plan {
     /// Whether the response to the request can have a body.
     may_have_body: bool,
     is_accepted_call: bool,
+    /// Whether the client asks for keepalives that its decoder does not see.
+    asks: bool,
 }
 
 impl Plan {
-    pub(crate) fn new(config: &Arc<Config>, request: &request::Parts) -> Self {
+    pub(crate) fn new(config: &Arc<Config>, request: &mut request::Parts) -> Self {
         Self {
             config: config.clone(),
             may_have_body: !matches!(request.method, Method::HEAD | Method::CONNECT),
             is_accepted_call: config.calls.accept(request),
+            asks: promise::take_question(request),
         }
     }
 
@@ -223,8 +227,11 @@ impl Plan {
         let config = &*self.config;
         let chosen = response.extensions().get::<Idle>();
         let idle = chosen.map_or(config.idle, |chosen| chosen.0);
+        let takes_markers = self.asks && promise::is_protobuf_call(response.headers());
         let filler = if idle.is_zero() || !self.may_be_filled(&response) {
             None
+        } else if takes_markers {
+            Some(Grpc::marker().into_any())
         } else {
             config.filler(response.headers(), self.is_accepted_call)
         };
@@ -236,6 +243,9 @@ impl Plan {
             return response.map(KeepaliveBody::unfilled);
         };
 
+        if takes_markers {
+            promise::promise(response.headers_mut(), idle);
+        }
         if config.nginx_header {
             let header = response.headers_mut().entry(X_ACCEL_BUFFERING);
             header.or_insert(HeaderValue::from_static("no"));

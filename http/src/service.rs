@@ -56,8 +56,8 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> ResponseFuture<S::Future> {
-        let (head, body) = request.into_parts();
-        let plan = Plan::new(&self.config, &head);
+        let (mut head, body) = request.into_parts();
+        let plan = Plan::new(&self.config, &mut head);
         ResponseFuture {
             inner: self.inner.call(Request::from_parts(head, body)),
             plan,

@@ -77,28 +77,35 @@ pub struct MessageFraming {
     is_last: bool,
 }
 
+impl MessageFraming {
+    /// Reads to the end of the current message, and returns how many of the bytes belong to it.
+    #[inline]
+    pub(super) fn read_message(&mut self, bytes: &[u8]) -> usize {
+        let mut header = 0;
+        if self.rest == 0 {
+            let missing = &mut self.header[self.read..];
+            header = bytes.len().min(missing.len());
+            missing[..header].copy_from_slice(&bytes[..header]);
+            self.read += header;
+            if self.read < HEADER {
+                return header;
+            }
+            let [flags, length @ ..] = self.header;
+            self.rest = u32::from_be_bytes(length);
+            self.read = 0;
+            self.is_last |= flags & !COMPRESSED != 0;
+        }
+        let payload = (bytes.len() - header).min(self.rest as usize);
+        self.rest -= payload as u32;
+        header + payload
+    }
+}
+
 impl Framing for MessageFraming {
     #[inline]
     fn read(&mut self, mut bytes: &[u8]) {
-        loop {
-            let message = bytes.len().min(self.rest as usize);
-            self.rest -= message as u32;
-            bytes = &bytes[message..];
-            if bytes.is_empty() {
-                return;
-            }
-
-            let missing = &mut self.header[self.read..];
-            let header = bytes.len().min(missing.len());
-            missing[..header].copy_from_slice(&bytes[..header]);
-            bytes = &bytes[header..];
-            self.read += header;
-            if self.read == HEADER {
-                let [flags, length @ ..] = self.header;
-                self.rest = u32::from_be_bytes(length);
-                self.read = 0;
-                self.is_last |= flags & !COMPRESSED != 0;
-            }
+        while !bytes.is_empty() {
+            bytes = &bytes[self.read_message(bytes)..];
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod grpc;
 mod lines;
+mod marker;
 mod sse;
 
 use bytes::Bytes;

@@ -1,5 +1,6 @@
 //! The layer fills the responses that it should, and leaves the others as they are.
 
+mod asked;
 mod body;
 mod rules;
 mod script;

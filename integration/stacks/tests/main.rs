@@ -6,6 +6,7 @@ mod compression;
 mod connection_age;
 mod empty_chunks;
 mod graceful_shutdown;
+mod grpc_layers;
 mod grpc_web;
 mod many_streams;
 mod mcp;

@@ -4,6 +4,7 @@ mod bad_input;
 mod client;
 mod demo;
 mod grpc_web;
+mod invisible;
 mod older_client;
 mod process;
 mod server;

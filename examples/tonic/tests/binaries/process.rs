@@ -3,6 +3,7 @@ use programs::{Program, Server, piped};
 pub const SERVER: &str = env!("CARGO_BIN_EXE_server");
 pub const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 pub const DEMO: &str = env!("CARGO_BIN_EXE_demo");
+pub const INVISIBLE: &str = env!("CARGO_BIN_EXE_invisible");
 
 /// Starts one of the binaries.
 pub fn start(program: &str, args: &[&str]) -> Program {

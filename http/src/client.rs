@@ -1,0 +1,235 @@
+//! Asks for keepalives in gRPC calls, removes them, and ends calls on which nothing comes any more.
+
+mod body;
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use stream_keepalive::IdleTimeout;
+use tower_layer::Layer;
+use tower_service::Service;
+
+pub use self::body::GrpcClientBody;
+use crate::promise;
+
+/// A [`Layer`] for gRPC clients. The server keeps their calls alive, and nobody who uses the client sees it.
+///
+/// The layer does three things:
+///
+/// - It asks for keepalives, with the header `stream-keepalive: 1`. A server with
+///   [`KeepaliveLayer`](crate::KeepaliveLayer) answers with the idle time after which it sends them. Other
+///   servers ignore the header.
+/// - It removes the keepalives, below the decoder. So unary calls, interceptors and limits of the size of a
+///   message work as before.
+/// - If the server has answered, but nothing has come for three times its idle time, it ends the call with
+///   `UNAVAILABLE`, and resets the stream. A server that has not answered is never cut off, unless you set an
+///   [`idle_timeout`](Self::idle_timeout).
+///
+/// The idle time of a call is the time in which somebody waits for its next message and nothing comes. A
+/// consumer that does not read does not end its call.
+///
+/// Put the layer around a channel of tonic, or any other service that sends requests. Requests of other
+/// content types than `application/grpc` and `application/grpc+proto` pass unchanged.
+///
+/// # Example
+///
+/// ```
+/// use stream_keepalive_http::GrpcClientLayer;
+/// use tonic::transport::Channel;
+/// use tower::ServiceBuilder;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let channel = Channel::from_static("http://127.0.0.1:50051").connect_lazy();
+/// let channel = ServiceBuilder::new().layer(GrpcClientLayer::new()).service(channel);
+/// let client = tonic::client::Grpc::new(channel); // or a generated client
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GrpcClientLayer {
+    idle_timeout: Duration,
+}
+
+impl GrpcClientLayer {
+    /// Creates a layer that only ends calls whose server sends keepalives.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Also ends a call with `UNAVAILABLE` if its server sends no keepalives and nothing has come for `idle`.
+    ///
+    /// The wait for the response head counts too, for every server. The head of a unary call comes with its
+    /// message, so `idle` has to be longer than the slowest unary call takes.
+    ///
+    /// [`Duration::ZERO`] turns this off, which is the default.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use {std::time::Duration, stream_keepalive_http::GrpcClientLayer};
+    /// let layer = GrpcClientLayer::new().idle_timeout(Duration::from_secs(300));
+    /// ```
+    pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.idle_timeout = idle;
+        self
+    }
+}
+
+impl<S> Layer<S> for GrpcClientLayer {
+    type Service = GrpcClientService<S>;
+
+    fn layer(&self, inner: S) -> GrpcClientService<S> {
+        GrpcClientService {
+            inner,
+            idle_timeout: self.idle_timeout,
+        }
+    }
+}
+
+/// The service that [`GrpcClientLayer`] creates.
+///
+/// # Example
+///
+/// ```
+/// use stream_keepalive_http::GrpcClientService;
+/// use tonic::{client::Grpc, transport::Channel};
+///
+/// struct Client {
+///     grpc: Grpc<GrpcClientService<Channel>>,
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct GrpcClientService<S> {
+    inner: S,
+    idle_timeout: Duration,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for GrpcClientService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: Body<Data = Bytes>,
+{
+    type Response = Response<GrpcClientBody<ResBody>>;
+    type Error = S::Error;
+    type Future = GrpcClientFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> GrpcClientFuture<S::Future> {
+        let asks = promise::is_protobuf_call(request.headers());
+        let idle_timeout = if asks {
+            promise::ask(request.headers_mut());
+            self.idle_timeout
+        } else {
+            Duration::ZERO
+        };
+        let head = Once {
+            future: Some(self.inner.call(request)),
+        };
+        GrpcClientFuture {
+            head: IdleTimeout::new(head, idle_timeout),
+            asks,
+        }
+    }
+}
+
+pin_project! {
+    /// The future that [`GrpcClientService`] returns.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct GrpcClientFuture<F>
+    where
+        F: Future,
+    {
+        #[pin]
+        head: IdleTimeout<Once<F>>,
+        asks: bool,
+    }
+}
+
+impl<F, E, B> Future for GrpcClientFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes>,
+{
+    type Output = Result<Response<GrpcClientBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let idle_timeout = this.head.idle();
+        let Some(response) = ready!(this.head.poll_next(cx)) else {
+            return Poll::Ready(Ok(unavailable_head(idle_timeout)));
+        };
+        Poll::Ready(response.map(|mut response| {
+            if !*this.asks || !promise::is_protobuf_call(response.headers()) {
+                return response.map(GrpcClientBody::unchanged);
+            }
+            let promised = promise::take_promise(response.headers_mut());
+            let limit = promised.map_or(idle_timeout, |idle| idle.saturating_mul(MISSED));
+            response.map(|body| GrpcClientBody::stripped(body, limit))
+        }))
+    }
+}
+
+impl<F: Future> fmt::Debug for GrpcClientFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcClientFuture").finish_non_exhaustive()
+    }
+}
+
+/// How many idle times of the server may pass without a byte. One keepalive may be lost in a mishap of the
+/// network, two in a row say that nobody sends them.
+const MISSED: u32 = 3;
+
+/// A response that has ended with `UNAVAILABLE`.
+fn unavailable_head<B: Body<Data = Bytes>>(idle: Duration) -> Response<GrpcClientBody<B>> {
+    let mut response = Response::new(GrpcClientBody::default());
+    *response.headers_mut() = unavailable(idle);
+    let content_type = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// The status of a call on which nothing has come for `idle`, as headers or trailers.
+fn unavailable(idle: Duration) -> HeaderMap {
+    // In whole milliseconds, the duration needs no `µ`, which would have to be percent-encoded.
+    let idle = Duration::from_millis(promise::millis(idle));
+    let message = HeaderValue::try_from(format!("nothing received for {idle:?}"));
+    let mut status = HeaderMap::with_capacity(3);
+    status.insert("grpc-status", HeaderValue::from_static("14"));
+    status.insert("grpc-message", message.expect("it is ASCII"));
+    status
+}
+
+pin_project! {
+    /// A future as a stream of one item, so that an idle timeout can limit it.
+    struct Once<F> {
+        #[pin]
+        future: Option<F>,
+    }
+}
+
+impl<F: Future> Stream for Once<F> {
+    type Item = F::Output;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        let mut future = self.project().future;
+        let Some(running) = future.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        let output = ready!(running.poll(cx));
+        future.set(None);
+        Poll::Ready(Some(output))
+    }
+}

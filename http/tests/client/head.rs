@@ -1,0 +1,175 @@
+use std::{future::pending, pin::pin, time::Duration};
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use static_assertions::assert_impl_all;
+use stream_keepalive_http::{GrpcClientFuture, GrpcClientLayer, GrpcClientService};
+use tower::{Layer, ServiceExt, service_fn};
+
+use super::{
+    Got, IDLE, MARKER, body, call, data, next, promising, response, send, unavailable, within,
+};
+use crate::script::{self, Script};
+
+fn request(content_type: &str) -> Request<()> {
+    let request = Request::post("/a.B/C").header("content-type", content_type);
+    request.body(()).unwrap()
+}
+
+#[tokio::test]
+async fn a_call_with_protobuf_asks_for_keepalives() {
+    for content_type in [
+        "application/grpc",
+        "application/grpc+proto",
+        "Application/gRPC ; charset=utf-8",
+    ] {
+        let (received, _) = send(GrpcClientLayer::new(), request(content_type), response([])).await;
+        assert_eq!(received["stream-keepalive"], "1", "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn other_requests_pass_unchanged_and_so_do_their_responses() {
+    let layer = GrpcClientLayer::new().idle_timeout(IDLE);
+    for request in [
+        request("application/grpc+json"),
+        request("application/grpc-web"),
+        request("application/json"),
+        Request::default(),
+    ] {
+        let headers = request.headers().clone();
+        let marker = script::data(MARKER);
+        let (received, response) = send(layer, request, promising([marker])).await;
+        assert_eq!(received, headers);
+        assert_eq!(response.headers()["stream-keepalive"], "20000");
+        assert_eq!(next(&mut response.into_body()).await, data(MARKER));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_of_another_content_type_passes_unchanged() {
+    let mut response = promising([script::data(MARKER)]);
+    let html = "text/html".parse().unwrap();
+    response.headers_mut().insert("content-type", html);
+    let (_, response) = send(GrpcClientLayer::new(), call(), response).await;
+    assert_eq!(response.headers()["stream-keepalive"], "20000");
+    let mut body = response.into_body();
+    assert_eq!(next(&mut body).await, data(MARKER));
+    assert_eq!(within(100 * IDLE, &mut body).await, Got::Nothing);
+}
+
+#[tokio::test]
+async fn a_question_of_the_caller_is_replaced() {
+    let mut request = call();
+    let value = "2".parse().unwrap();
+    request.headers_mut().append("stream-keepalive", value);
+    let (received, _) = send(GrpcClientLayer::new(), request, response([])).await;
+    let values: Vec<_> = received.get_all("stream-keepalive").iter().collect();
+    assert_eq!(values, ["1"]);
+}
+
+#[tokio::test]
+async fn the_caller_does_not_see_the_promise() {
+    let (_, response) = send(GrpcClientLayer::new(), call(), promising([])).await;
+    assert!(!response.headers().contains_key("stream-keepalive"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_layers_do_not_cut_off_a_call_that_is_kept_alive() {
+    let steps = (0..20).flat_map(|_| [script::Step::Wait(IDLE), script::data(MARKER)]);
+    let response = promising(steps);
+    let inner = service_fn(|_| async { Ok::<_, ()>(response.clone()) });
+    let layer = GrpcClientLayer::new();
+    let service = layer.layer(layer.layer(inner));
+    let mut body = service.oneshot(call()).await.unwrap().into_body();
+    assert_eq!(within(20 * IDLE, &mut body).await, Got::Nothing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_the_head_ends_with_a_limit_only() {
+    let never = || service_fn(|_| pending::<Result<Response<Script>, ()>>());
+    let head = GrpcClientLayer::new().layer(never()).oneshot(call());
+    assert!(tokio::time::timeout(1000 * IDLE, head).await.is_err());
+
+    let layer = GrpcClientLayer::new().idle_timeout(IDLE);
+    let head = layer.layer(never()).oneshot(call());
+    let begin = tokio::time::Instant::now();
+    let response = head.await.unwrap();
+    assert_eq!(begin.elapsed().as_secs(), IDLE.as_secs());
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/grpc");
+    assert_eq!(response.headers()["grpc-status"], "14");
+    assert_eq!(
+        response.headers()["grpc-message"],
+        "nothing received for 20s"
+    );
+    assert!(response.into_body().frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_the_head_ends_only_calls() {
+    let never = service_fn(|_| pending::<Result<Response<Script>, ()>>());
+    let layer = GrpcClientLayer::new().idle_timeout(IDLE);
+    let head = layer.layer(never).oneshot(request("application/json"));
+    assert!(tokio::time::timeout(100 * IDLE, head).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_in_time_begins_the_wait_again() {
+    let slow = service_fn(|_| async {
+        tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
+        Ok::<_, ()>(response([]))
+    });
+    let layer = GrpcClientLayer::new().idle_timeout(IDLE);
+    let mut body = layer.layer(slow).oneshot(call()).await.unwrap().into_body();
+    assert_eq!(within(IDLE / 2, &mut body).await, Got::Nothing);
+    assert_eq!(within(IDLE, &mut body).await, unavailable("20s"));
+}
+
+#[tokio::test]
+async fn an_error_instead_of_a_head_passes_unchanged() {
+    let fails = service_fn(|_| async { Err::<Response<Script>, _>("refused") });
+    let layer = GrpcClientLayer::new().idle_timeout(IDLE);
+    let error = layer.layer(fails).oneshot(call()).await.unwrap_err();
+    assert_eq!(error, "refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_that_is_no_number_of_milliseconds_is_none() {
+    for promise in [
+        "",
+        "0",
+        "-1",
+        "20s",
+        "20000, 20000",
+        "1e4",
+        "99999999999999999999",
+    ] {
+        let mut response = response([]);
+        let promise = promise.parse().unwrap();
+        response.headers_mut().insert("stream-keepalive", promise);
+        let mut body = body(GrpcClientLayer::new(), response).await;
+        assert_eq!(within(1000 * IDLE, &mut body).await, Got::Nothing);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_promise_is_kept() {
+    let mut response = response([]);
+    let promise = u64::MAX.into();
+    response.headers_mut().insert("stream-keepalive", promise);
+    let mut body = body(GrpcClientLayer::new(), response).await;
+    assert_eq!(within(1000 * IDLE, &mut body).await, Got::Nothing);
+}
+
+#[test]
+fn the_debug_output_of_the_future_names_it() {
+    let never = service_fn(|_| pending::<Result<Response<Script>, ()>>());
+    let mut service = GrpcClientLayer::new().layer(never);
+    let future = pin!(tower::Service::call(&mut service, call()));
+    assert_eq!(format!("{future:?}"), "GrpcClientFuture { .. }");
+}
+
+assert_impl_all!(GrpcClientLayer: Copy, Default, Send, Sync, Unpin);
+assert_impl_all!(GrpcClientService<()>: Clone, Send, Sync, Unpin);
+assert_impl_all!(GrpcClientFuture<std::future::Ready<()>>: Send, Sync, Unpin);
