@@ -91,13 +91,16 @@ fn paused() -> Runtime {
 }
 
 fn runtimes() -> Vec<Runtime> {
-    let mut builders = vec![Builder::new_current_thread(), Builder::new_multi_thread()];
-    #[cfg(tokio_unstable)]
-    {
-        let mut alternative = Builder::new_multi_thread();
-        alternative.enable_alt_timer();
-        builders.push(alternative);
-    }
+    let mut builders = [
+        Builder::new_current_thread(),
+        Builder::new_multi_thread(),
+        #[cfg(tokio_unstable)]
+        {
+            let mut builder = Builder::new_multi_thread();
+            builder.enable_alt_timer();
+            builder
+        },
+    ];
     let build = |builder: &mut Builder| builder.enable_time().build().unwrap();
     builders.iter_mut().map(build).collect()
 }
