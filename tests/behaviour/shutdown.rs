@@ -91,20 +91,18 @@ fn paused() -> Runtime {
 }
 
 fn runtimes() -> Vec<Runtime> {
-    let build = |mut builder: Builder| builder.enable_time().build().unwrap();
-    let builders = [Builder::new_current_thread(), Builder::new_multi_thread()];
-    #[allow(
-        unused_mut,
-        reason = "only an unstable Tokio has the alternative timer"
-    )]
-    let mut runtimes: Vec<_> = builders.into_iter().map(build).collect();
-    #[cfg(tokio_unstable)]
-    {
-        let mut alternative = Builder::new_multi_thread();
-        alternative.enable_alt_timer();
-        runtimes.push(build(alternative));
-    }
-    runtimes
+    let mut builders = [
+        Builder::new_current_thread(),
+        Builder::new_multi_thread(),
+        #[cfg(tokio_unstable)]
+        {
+            let mut builder = Builder::new_multi_thread();
+            builder.enable_alt_timer();
+            builder
+        },
+    ];
+    let build = |builder: &mut Builder| builder.enable_time().build().unwrap();
+    builders.iter_mut().map(build).collect()
 }
 
 /// A stream that has been polled once in this runtime, and that is idle for long.

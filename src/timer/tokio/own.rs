@@ -104,14 +104,15 @@ impl Timer for TokioTimer {
         };
         // The `Sleep` will wake this task already. Polling it again would change nothing, and would cost
         // three times as much as the rest of the work for an idle stream.
-        let task = Some(TaskId::of(cx.waker()));
-        if self.task == task && !alarm.sleep.is_elapsed() {
-            return Poll::Pending;
+        if let Some(task) = self.task {
+            if !alarm.sleep.is_elapsed() && task == TaskId::of(cx.waker()) {
+                return Poll::Pending;
+            }
         }
         self.task = None;
         let expired = alarm.as_mut().poll_expired(cx);
         if expired.is_pending() && !is_traced(cx) {
-            self.task = task;
+            self.task = Some(TaskId::of(cx.waker()));
         }
         expired
     }

@@ -136,8 +136,8 @@ impl Queue {
     /// Returns the first tick that is at least `after` from now, or `None` if the clock cannot count so far.
     #[inline]
     pub(super) fn tick_after(&self, after: Duration) -> Option<Tick> {
-        let now = self.start.elapsed().as_nanos() as u64;
         let after = u64::try_from(after.as_nanos()).ok()?;
+        let now = self.start.elapsed().as_nanos() as u64;
         Some(now.checked_add(after)?.div_ceil(TICK))
     }
 
