@@ -85,6 +85,10 @@ use support::{
 };
 
 const KEEPALIVE: &str = "keepalive";
+
+/// The limit of every wait in real time. It leaves room for a busy machine.
+#[cfg(feature = "tokio")]
+const PATIENCE: Duration = Duration::from_secs(60);
 const LAST: &str = "last";
 
 type Strings = Source<&'static str>;

@@ -28,15 +28,12 @@ use tokio::{
 };
 use tokio_stream::wrappers::LinesStream;
 
-use crate::{KEEPALIVE, support::panics::panic_of};
+use crate::{KEEPALIVE, PATIENCE, support::panics::panic_of};
 
 assert_impl_all!(SharedTimers: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, Debug, Default);
 assert_impl_all!(SharedTimer: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
 
 const IDLE: Duration = Duration::from_millis(20);
-
-/// Leaves room for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn paused() -> Runtime {
     let mut builder = Builder::new_current_thread();
