@@ -9,8 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Leaves room for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::PATIENCE;
 
 fn is_kept_alive_though_traced<T: Timer + Unpin + Send + 'static>(timer: T) {
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
