@@ -1,4 +1,4 @@
-//! The loads of `KeepaliveLayer`: bodies of several formats, with and without the layer.
+//! The loads of the layers: bodies of several formats, with and without a layer.
 //!
 //! Bodies are polled by hand, with one waker.
 
@@ -13,10 +13,28 @@ use axum::http::{Request, Response};
 use bytes::Bytes;
 use futures::FutureExt;
 use http_body::{Body, Frame};
-use stream_keepalive_http::KeepaliveLayer;
+use stream_keepalive_http::{GrpcClientLayer, KeepaliveLayer};
 use tower::{Layer, Service, service_fn};
 
 use crate::loads::{IDLE, Load, REPEATS, Round, time};
+
+/// The body of a response that has passed through a layer.
+macro_rules! through {
+    ($layer:expr, $content_type:expr, $body:expr) => {{
+        let (content_type, body) = ($content_type, $body);
+        let mut service = $layer.layer(service_fn(async |_: Request<()>| {
+            let response = Response::builder()
+                .header("content-type", content_type)
+                .header("stream-keepalive", "20000");
+            Ok::<_, Infallible>(response.body(body.clone()).expect("the response is valid"))
+        }));
+        let request = Request::post("/a/b").header("content-type", "application/grpc");
+        let request = request.body(()).expect("the request is valid");
+        let response = service.call(request).now_or_never();
+        let response = response.expect("the service is ready");
+        response.expect("the service never fails").into_body()
+    }};
+}
 
 /// Makes every load. Call it in a Tokio runtime with time enabled.
 pub fn all() -> Vec<Load> {
@@ -50,33 +68,16 @@ fn load<B>(name: &'static str, content_type: &'static str, body: &B) -> Load
 where
     B: Body<Data = Bytes, Error = Infallible> + Clone + Send + Unpin + 'static,
 {
-    Load {
-        name,
-        contenders: vec![
-            ("bare", round(body.clone())),
-            ("layer", round(through_layer(content_type, body.clone()))),
-        ],
-    }
-}
-
-/// The body of a response that has passed through the layer.
-fn through_layer<B>(
-    content_type: &'static str,
-    body: B,
-) -> impl Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static
-where
-    B: Body<Data = Bytes, Error = Infallible> + Clone + Send + Unpin + 'static,
-{
     let layer = KeepaliveLayer::new(IDLE).ndjson("\n").grpc(|_| true);
-    let mut service = layer.layer(service_fn(async |_: Request<()>| {
-        let response = Response::builder().header("content-type", content_type);
-        Ok::<_, Infallible>(response.body(body.clone()).expect("the response is valid"))
-    }));
-    let request = Request::post("/a/b").header("content-type", "application/grpc");
-    let request = request.body(()).expect("the request is valid");
-    let response = service.call(request).now_or_never();
-    let response = response.expect("the service is ready");
-    response.expect("the service never fails").into_body()
+    let mut contenders = vec![
+        ("bare", round(body.clone())),
+        ("layer", round(through!(layer, content_type, body.clone()))),
+    ];
+    if content_type == "application/grpc" {
+        let stripped = through!(GrpcClientLayer::new(), content_type, body.clone());
+        contenders.push(("layer of the client", round(stripped)));
+    }
+    Load { name, contenders }
 }
 
 fn round<B>(mut body: B) -> Round

@@ -172,7 +172,7 @@ where
             return Poll::Ready(Ok(unavailable_head(idle_timeout)));
         };
         Poll::Ready(response.map(|mut response| {
-            if !*this.asks || !promise::is_protobuf_call(response.headers()) {
+            if !*this.asks || !promise::may_hold_markers(response.headers()) {
                 return response.map(GrpcClientBody::unchanged);
             }
             let promised = promise::take_promise(response.headers_mut());

@@ -177,7 +177,7 @@ const PROTOBUF: &[&str] = &[
 ];
 
 /// Returns whether only the responses to calls that are accepted are filled. Any codec may follow.
-fn is_call(content_type: &str) -> bool {
+pub(crate) fn is_call(content_type: &str) -> bool {
     ["application/grpc", "application/connect+"]
         .iter()
         .any(|call| {

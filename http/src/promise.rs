@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, request};
 
-use crate::plan::content_type;
+use crate::plan::{content_type, is_call};
 
 const STREAM_KEEPALIVE: HeaderName = HeaderName::from_static("stream-keepalive");
 const YES: &str = "1";
@@ -56,4 +56,10 @@ pub(crate) fn is_protobuf_call(headers: &HeaderMap) -> bool {
             .iter()
             .any(|call| call.eq_ignore_ascii_case(content_type))
     })
+}
+
+/// Returns whether this is the head of a response that may hold markers. A layer below may have translated it, and
+/// left the content type of gRPC-Web, as that of tonic-web does.
+pub(crate) fn may_hold_markers(headers: &HeaderMap) -> bool {
+    content_type(headers).is_some_and(is_call)
 }

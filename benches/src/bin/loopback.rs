@@ -16,21 +16,22 @@ use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use programs::Progress;
 use serde_json::json;
 use stream_keepalive::KeepaliveExt;
-use stream_keepalive_http::KeepaliveLayer;
+use stream_keepalive_http::{GrpcClientLayer, KeepaliveLayer};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Request, Response, Status, async_trait,
-    transport::{Server, server::TcpIncoming},
+    Request, Response, Status, Streaming, async_trait,
+    transport::{Endpoint, Server, server::TcpIncoming},
 };
 use tonic_events::proto::v1::{
     OperationEvent,
     backrest_client::BackrestClient,
     backrest_server::{Backrest, BackrestServer},
 };
+use tower::Layer;
 
 /// Sends messages over a loopback connection, over gRPC and as server-sent events. Each is measured without
-/// keepalives, with the adapter and with the layer. Prints the messages per second and the CPU time of a message
+/// keepalives, with the adapter and with the layer, and gRPC also with the layer of the client. Prints the messages per second and the CPU time of a message
 /// on both sides.
 #[derive(Parser)]
 struct Args {
@@ -60,6 +61,9 @@ enum Keepalives {
     Adapter,
     /// `KeepaliveLayer` around the server.
     Layer,
+    /// `GrpcClientLayer` around the channel.
+    ClientLayer,
+    BothLayers,
 }
 
 impl Keepalives {
@@ -68,6 +72,8 @@ impl Keepalives {
             Self::None => "none",
             Self::Adapter => "adapter",
             Self::Layer => "layer",
+            Self::ClientLayer => "layer of the client",
+            Self::BothLayers => "both layers",
         }
     }
 }
@@ -134,6 +140,8 @@ async fn main() -> Result<()> {
         grpc(args.messages, Keepalives::None).await?,
         grpc(args.messages, Keepalives::Adapter).await?,
         grpc(args.messages, Keepalives::Layer).await?,
+        grpc(args.messages, Keepalives::ClientLayer).await?,
+        grpc(args.messages, Keepalives::BothLayers).await?,
         sse(args.messages, Keepalives::None).await?,
         sse(args.messages, Keepalives::Adapter).await?,
         sse(args.messages, Keepalives::Layer).await?,
@@ -184,7 +192,7 @@ async fn main() -> Result<()> {
         let rate = Spread::of(rounds.iter().map(|round| round.per_second)).context("no round")?;
         let cpu = Spread::of(rounds.iter().map(|round| round.cpu_ns)).context("no round")?;
         println!(
-            "{stack:5} {keepalives:8} {:>9.0} messages/s ({:.0} to {:.0})   {:>6.0} ns CPU/message ({:.0} to {:.0})",
+            "{stack:5} {keepalives:19} {:>9.0} messages/s ({:.0} to {:.0})   {:>6.0} ns CPU/message ({:.0} to {:.0})",
             rate.median, rate.least, rate.most, cpu.median, cpu.least, cpu.most
         );
         figures.push(json!({
@@ -212,33 +220,44 @@ async fn grpc(messages: u64, keepalives: Keepalives) -> Result<Contender> {
         keepalive: keepalives == Keepalives::Adapter,
     });
     let mut server = Server::builder();
-    if keepalives == Keepalives::Layer {
+    if matches!(keepalives, Keepalives::Layer | Keepalives::BothLayers) {
         let layer = KeepaliveLayer::new(IDLE).grpc(|_| true);
         let server = server.layer(layer).add_service(service);
         tokio::spawn(server.serve_with_incoming(incoming));
     } else {
         tokio::spawn(server.add_service(service).serve_with_incoming(incoming));
     }
-    let client = BackrestClient::connect(url).await?;
-    let read = move || {
-        let mut client = client.clone();
-        async move {
-            let mut events = client.get_operation_events(()).await?.into_inner();
-            let mut count = 0;
-            while let Some(event) = events.next().await {
-                event?;
-                count += 1;
-            }
-            Ok(count)
-        }
-        .boxed()
+    let channel = Endpoint::try_from(url)?.connect().await?;
+    let with_layer = matches!(keepalives, Keepalives::ClientLayer | Keepalives::BothLayers);
+    let read: Box<dyn Fn() -> BoxFuture<'static, Result<u64>>> = if with_layer {
+        let client = BackrestClient::new(GrpcClientLayer::new().layer(channel));
+        Box::new(move || {
+            let mut client = client.clone();
+            async move { count(client.get_operation_events(()).await?).await }.boxed()
+        })
+    } else {
+        let client = BackrestClient::new(channel);
+        Box::new(move || {
+            let mut client = client.clone();
+            async move { count(client.get_operation_events(()).await?).await }.boxed()
+        })
     };
     Ok(Contender {
         stack: "gRPC",
         keepalives: keepalives.name(),
-        read: Box::new(read),
+        read,
         rounds: Vec::new(),
     })
+}
+
+async fn count(response: Response<Streaming<OperationEvent>>) -> Result<u64> {
+    let mut events = response.into_inner();
+    let mut count = 0;
+    while let Some(event) = events.next().await {
+        event?;
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// Server-sent events of an axum handler, over HTTP/1.1.

@@ -46,6 +46,18 @@ async fn other_requests_pass_unchanged_and_so_do_their_responses() {
     }
 }
 
+#[tokio::test]
+async fn a_response_that_a_layer_below_has_translated_is_stripped() {
+    for content_type in ["application/grpc+proto", "application/grpc-web+proto"] {
+        let mut response = promising([script::data(MARKER), script::data(b"x".as_slice())]);
+        let content_type = content_type.parse().unwrap();
+        response.headers_mut().insert("content-type", content_type);
+        let (_, response) = send(GrpcClientLayer::new(), call(), response).await;
+        assert!(!response.headers().contains_key("stream-keepalive"));
+        assert_eq!(next(&mut response.into_body()).await, data(b"x"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_response_of_another_content_type_passes_unchanged() {
     let mut response = promising([script::data(MARKER)]);

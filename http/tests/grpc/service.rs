@@ -17,7 +17,7 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tonic::{
     Request, Response, Status, Streaming,
     body::Body,
@@ -250,7 +250,9 @@ where
 pub async fn all(mut messages: Streaming<String>) -> (Vec<String>, Result<(), Status>) {
     let mut found = Vec::new();
     loop {
-        match messages.try_next().await {
+        // Longer than any script. A call that hangs fails the test.
+        let next = timeout(Duration::from_secs(100_000_000), messages.try_next());
+        match next.await.expect("the call goes on or ends") {
             Ok(Some(message)) => found.push(message),
             Ok(None) => return (found, Ok(())),
             Err(status) => return (found, Err(status)),

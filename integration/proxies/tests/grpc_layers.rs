@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::mpsc, thread, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use programs::{Forwarder, LATE};
 use proxies::{
     caddy::CADDY,
@@ -94,13 +94,18 @@ async fn next(statuses: &mut Streaming<HealthCheckResponse>) -> Result<ServingSt
 }
 
 /// Returns when a stream ends on which no message comes, and its status.
+///
+/// HAProxy and Caddy end the response of a stream that they cut off. There are no trailers, which tonic takes for
+/// the status `OK`.
 async fn end(mut statuses: Streaming<HealthCheckResponse>) -> Result<(Duration, Status)> {
     let start = Instant::now();
     let ended = timeout(LONG, statuses.message()).await?;
-    Ok((
-        start.elapsed(),
-        ended.err().context("it ended with a message")?,
-    ))
+    let after = start.elapsed();
+    match ended {
+        Ok(None) => Ok((after, Status::ok(""))),
+        Ok(Some(message)) => bail!("unexpected message: {message:?}"),
+        Err(status) => Ok((after, status)),
+    }
 }
 
 /// Starts a proxy, with this idle timeout.
