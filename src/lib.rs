@@ -179,9 +179,8 @@
 //! In a chain of two adapters, such as `bus.idle_timeout(..).keepalive(..)`, each needs its own timer.
 //!
 //! Creating an adapter needs no runtime. An adapter with the default timer is not a [`Stream`] if the
-//! feature `tokio` is disabled or if the target is `wasm32-unknown-unknown`, so polling it does not compile.
-//! The compiler error of `next` and `poll_next` names the feature and [`with_timer`]. Other methods, such as
-//! `map` and [`keepalive`], give error E0599, which says only that the adapter is not a `Stream`.
+//! feature `tokio` is disabled or if the target is `wasm32-unknown-unknown`, so using it as one does not
+//! compile.
 //!
 //! # HTTP servers
 //!
@@ -201,21 +200,8 @@
 //! [`Stream`]: https://docs.rs/futures-core/0.3/futures_core/stream/trait.Stream.html
 //! [`Sink`]: https://docs.rs/futures/latest/futures/sink/trait.Sink.html
 //! [`stream-keepalive-http`]: https://docs.rs/stream-keepalive-http
-#![cfg_attr(
-    all(
-        feature = "tokio",
-        not(all(target_arch = "wasm32", target_os = "unknown"))
-    ),
-    doc = "[`SharedTimers`]: SharedTimers"
-)]
 // The documentation for a browser or without the feature has no page for it.
-#![cfg_attr(
-    not(all(
-        feature = "tokio",
-        not(all(target_arch = "wasm32", target_os = "unknown"))
-    )),
-    doc = "[`SharedTimers`]: https://docs.rs/stream-keepalive/latest/stream_keepalive/struct.SharedTimers.html"
-)]
+//! [`SharedTimers`]: https://docs.rs/stream-keepalive/latest/stream_keepalive/struct.SharedTimers.html
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -237,14 +223,8 @@ pub use crate::{
     fill::{Fill, Repeat},
     idle_timeout::IdleTimeout,
     keepalive::Keepalive,
-    timer::{SleepTimer, Timer, TokioTimer},
+    timer::*,
 };
-
-#[cfg(all(
-    feature = "tokio",
-    not(all(target_arch = "wasm32", target_os = "unknown"))
-))]
-pub use crate::timer::{SharedTimer, SharedTimers};
 
 // Compiles and runs the code of the README.
 #[cfg(all(doctest, feature = "tokio"))]

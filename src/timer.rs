@@ -3,31 +3,18 @@ use core::{
     time::Duration,
 };
 
-#[cfg(all(
-    feature = "tokio",
-    not(all(target_arch = "wasm32", target_os = "unknown"))
-))]
-mod shared;
 mod sleep;
-// Tokio's clock panics on wasm32-unknown-unknown, so `TokioTimer` is not a `Timer` there.
-#[cfg(all(
-    feature = "tokio",
-    not(all(target_arch = "wasm32", target_os = "unknown"))
-))]
-mod tokio;
-#[cfg(not(all(
-    feature = "tokio",
-    not(all(target_arch = "wasm32", target_os = "unknown"))
-)))]
-#[path = "timer/without_tokio.rs"]
+// Tokio's clock panics on wasm32-unknown-unknown, so there are no timers of Tokio there.
+#[cfg_attr(
+    not(all(
+        feature = "tokio",
+        not(all(target_arch = "wasm32", target_os = "unknown"))
+    )),
+    path = "timer/no_tokio.rs"
+)]
 mod tokio;
 
-#[cfg(all(
-    feature = "tokio",
-    not(all(target_arch = "wasm32", target_os = "unknown"))
-))]
-pub use self::shared::{SharedTimer, SharedTimers};
-pub use self::{sleep::SleepTimer, tokio::TokioTimer};
+pub use self::{sleep::SleepTimer, tokio::*};
 
 /// A re-armable one-shot timer; all that the adapters need from a runtime.
 ///
@@ -96,7 +83,8 @@ pub use self::{sleep::SleepTimer, tokio::TokioTimer};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a timer",
     label = "an adapter cannot be polled with this timer",
-    note = "`TokioTimer`, the default, needs the feature `tokio` of stream-keepalive, and does not exist on wasm32-unknown-unknown: enable the feature, or give the adapter another timer with `.with_timer(..)`"
+    note = "pass one of these to `.with_timer(..)`: a `TokioTimer`, which is the default, a `SharedTimer` from `SharedTimers`, a `SleepTimer`, or a type of your own that implements `Timer`",
+    note = "`TokioTimer` and `SharedTimers` need the feature `tokio` of stream-keepalive, and do not exist on wasm32-unknown-unknown"
 )]
 pub trait Timer {
     /// Starts or restarts the timer, so that it expires `after` from now.

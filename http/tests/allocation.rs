@@ -13,7 +13,7 @@ use futures::{FutureExt, StreamExt, stream};
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::StreamBody;
-use stream_keepalive_http::{KeepaliveBody, KeepaliveLayer};
+use stream_keepalive_http::{KeepaliveBody, KeepaliveLayer, framing::Lines};
 use tower::{Layer, Service, service_fn};
 
 /// A body that yields one chunk again and again, with the layer around it.
@@ -23,7 +23,8 @@ fn filled(
 ) -> KeepaliveBody<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
     let layer = KeepaliveLayer::new(Duration::from_secs(20))
         .ndjson("\n")
-        .grpc(|_| true);
+        .grpc(|_| true)
+        .format("application/json", Lines::new("\n"));
     let mut service = layer.layer(service_fn(async |_: Request<()>| {
         let response = Response::builder().header("content-type", content_type);
         let frames = stream::repeat(chunk.clone()).map(|chunk| Ok(Frame::data(chunk)));
@@ -45,6 +46,9 @@ fn a_frame_costs_no_allocation_and_no_copy() {
         ("text/event-stream", "data: half an event\n"),
         ("application/x-ndjson", "{\"id\":1}\n{"),
         ("application/grpc", "\0\0\0\0\x02ab\0\0\0"),
+        ("application/connect+json", "\0\0\0\0\x02{}\0\0\0"),
+        ("application/json", "{}\n"),
+        ("text/event-stream", "retry: 3000\nunknown\ndat"),
     ] {
         // Made from a vector, so that a copy would allocate.
         let chunk = Bytes::from(chunk.as_bytes().to_vec());

@@ -24,7 +24,7 @@ use tokio_stream::{
 use tokio_test::{assert_pending, assert_ready_eq};
 
 use crate::{
-    KEEPALIVE, LAST, ending, keepalives,
+    KEEPALIVE, LAST, PATIENCE, ending, keepalives,
     support::clock::{ByHand, Clock, PausedTokio, SharedQueue},
 };
 
@@ -390,7 +390,7 @@ fn no_item_is_lost_in_real_time<T: Timer + Send + 'static>(
         let items = events.take(count).filter(|item| ready(*item == ITEM));
         (items.count().await, count)
     });
-    let done = runtime.block_on(async { timeout(Duration::from_secs(60), task).await });
+    let done = runtime.block_on(async { timeout(PATIENCE, task).await });
     let (items, count) = done.expect("the task ends in time").unwrap();
     assert_eq!(items, count);
 }

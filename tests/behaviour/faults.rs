@@ -140,11 +140,9 @@ mod in_tokio {
     use tokio::runtime::{Builder, Runtime};
 
     use super::*;
+    use crate::PATIENCE;
 
     const IDLE: Duration = Duration::from_millis(20);
-
-    /// Leaves room for a busy machine.
-    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// A runtime with a thread of its own, which drives the clock.
     fn runtime() -> Runtime {

@@ -57,7 +57,7 @@ async fn nothing_follows_a_timeout<C: Clock>(clock: C) {
     assert_pending!(events.poll_next());
     stays_idle(&clock, &mut events, C::IDLE - C::TICK).await;
     assert!(!events.is_terminated());
-    yields_after(&clock, &mut events, C::TICK, LAST).await;
+    answers_after(&clock, &mut events, C::TICK, Some(LAST)).await;
     assert!(events.is_terminated());
     let polls = remote.polls();
     remote.send("behind the end");
@@ -138,7 +138,7 @@ async fn the_size_of_a_stream_with_a_timeout_has_no_lower_bound<C: Clock>(clock:
 
     let (_remote, mut events) = ending(&clock, C::IDLE);
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE, LAST).await;
+    answers_after(&clock, &mut events, C::IDLE, Some(LAST)).await;
     assert_eq!(events.size_hint(), (0, Some(0)));
 }
 

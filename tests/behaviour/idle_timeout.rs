@@ -8,7 +8,6 @@ use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 use crate::{
     LAST, answer_of, answers_after, ending, stays_idle,
     support::{clock::Clock, panics::panic_of, source::source},
-    yields_after,
 };
 
 on_every_clock! {
@@ -53,7 +52,7 @@ async fn an_idle_stream_ends_after_idle_and_not_before<C: Clock>(clock: C) {
 async fn an_idle_stream_yields_its_last_item_and_then_ends<C: Clock>(clock: C) {
     let (_remote, mut events) = ending(&clock, C::IDLE);
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE, LAST).await;
+    answers_after(&clock, &mut events, C::IDLE, Some(LAST)).await;
     assert_ready_eq!(events.poll_next(), None);
 }
 
@@ -64,7 +63,7 @@ async fn a_stream_that_is_polled_late_ends_after_half_of_idle<C: Clock>(clock: C
         clock.pass(C::IDLE + overdue).await;
         assert!(events.is_woken());
         assert_pending!(events.poll_next());
-        yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
+        answers_after(&clock, &mut events, C::IDLE / 2, Some(LAST)).await;
         assert_ready_eq!(events.poll_next(), None);
     }
 }
@@ -82,7 +81,7 @@ async fn the_clock_does_not_start_at_construction<C: Clock>(clock: C) {
     let (_remote, mut events) = ending(&clock, C::IDLE);
     clock.pass(C::IDLE * 10).await;
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE, LAST).await;
+    answers_after(&clock, &mut events, C::IDLE, Some(LAST)).await;
 }
 
 async fn the_clock_does_not_start_at_an_item<C: Clock>(clock: C) {
@@ -91,7 +90,7 @@ async fn the_clock_does_not_start_at_an_item<C: Clock>(clock: C) {
     assert_ready_eq!(events.poll_next(), Some("a"));
     clock.pass(C::IDLE * 10).await;
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE, LAST).await;
+    answers_after(&clock, &mut events, C::IDLE, Some(LAST)).await;
 }
 
 async fn a_poll_in_between_does_not_restart_the_clock<C: Clock>(clock: C) {
@@ -99,7 +98,7 @@ async fn a_poll_in_between_does_not_restart_the_clock<C: Clock>(clock: C) {
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE / 2).await;
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
+    answers_after(&clock, &mut events, C::IDLE / 2, Some(LAST)).await;
 }
 
 async fn an_item_restarts_the_clock<C: Clock>(clock: C) {
@@ -111,7 +110,7 @@ async fn an_item_restarts_the_clock<C: Clock>(clock: C) {
         assert_ready_eq!(events.poll_next(), Some("just in time"));
     }
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE, LAST).await;
+    answers_after(&clock, &mut events, C::IDLE, Some(LAST)).await;
 }
 
 async fn an_error_restarts_the_clock<C: Clock>(clock: C) {
@@ -133,7 +132,7 @@ async fn an_item_found_at_the_same_poll_keeps_the_stream_open<C: Clock>(clock: C
         remote.send("a");
         assert_ready_eq!(events.poll_next(), Some("a"));
         assert_pending!(events.poll_next());
-        yields_after(&clock, &mut events, C::IDLE, LAST).await;
+        answers_after(&clock, &mut events, C::IDLE, Some(LAST)).await;
     }
 }
 
@@ -164,7 +163,7 @@ async fn the_last_item_is_made_as_it_is_yielded<C: Clock>(clock: C) {
     assert_pending!(events.poll_next());
     stays_idle(&clock, &mut events, C::IDLE - C::TICK).await;
     assert_eq!(state.replace("fresh"), "old");
-    yields_after(&clock, &mut events, C::TICK, "fresh").await;
+    answers_after(&clock, &mut events, C::TICK, Some("fresh")).await;
     assert_ready_eq!(events.poll_next(), None);
     assert_eq!(state.get(), "used");
 }
@@ -174,7 +173,7 @@ async fn a_last_item_set_twice_is_the_second<C: Clock>(clock: C) {
     let events = IdleTimeout::new(source, C::IDLE).with_timer(clock.timer());
     let mut events = spawn(events.with_last(|| "first").with_last(|| "second"));
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE, "second").await;
+    answers_after(&clock, &mut events, C::IDLE, Some("second")).await;
     assert_ready_eq!(events.poll_next(), None);
 }
 

@@ -63,7 +63,11 @@ mod outside_runtime;
 #[cfg(feature = "tokio")]
 mod shared_timers;
 #[cfg(feature = "tokio")]
+mod shutdown;
+#[cfg(feature = "tokio")]
 mod starvation;
+#[cfg(all(feature = "tokio", tokio_unstable))]
+mod task_dump;
 mod without_tokio;
 
 use std::{fmt::Debug, task::Poll, time::Duration};
@@ -81,6 +85,10 @@ use support::{
 };
 
 const KEEPALIVE: &str = "keepalive";
+
+/// The limit of every wait in real time. It leaves room for a busy machine.
+#[cfg(feature = "tokio")]
+const PATIENCE: Duration = Duration::from_secs(60);
 const LAST: &str = "last";
 
 type Strings = Source<&'static str>;
@@ -101,15 +109,17 @@ fn ending<C: Clock>(clock: &C, idle: Duration) -> (Remote<&'static str>, Spawn<E
     (remote, spawn(events.with_last(|| LAST)))
 }
 
-/// Expects a stream that has just been polled to yield `next` after `time`, and not before.
-async fn yields_after<S>(clock: &impl Clock, events: &mut Spawn<S>, time: Duration, next: S::Item)
+/// Expects a kept-alive stream that has just been polled to yield `next` after `time`, and not before.
+async fn yields_after<C: Clock, S>(clock: &C, events: &mut Spawn<S>, time: Duration, next: S::Item)
 where
     S: Stream<Item: PartialEq + Debug>,
 {
-    answers_after(clock, events, time, Some(next)).await;
+    clock.pass(time - C::TICK).await;
+    answers_after(clock, events, C::TICK, Some(next)).await;
 }
 
-/// Expects a stream that has just been polled to return `answer` after `time`, and not before.
+/// Expects a stream that has just been polled to return `answer` after `time`, and not before. The stream may have an idle
+/// timeout, which has to be polled after half of its idle time.
 async fn answers_after<C: Clock, S>(
     clock: &C,
     events: &mut Spawn<S>,
@@ -125,8 +135,7 @@ async fn answers_after<C: Clock, S>(
     assert_eq!(answer_of(events), Poll::Ready(answer), "at {time:?}");
 }
 
-/// Lets time pass, polls the stream whenever it is woken, and expects it to find nothing. An idle timeout wakes its
-/// task after half of its idle time.
+/// Lets time pass, polls the stream whenever it is woken, and expects it to find nothing.
 async fn stays_idle<C: Clock, S>(clock: &C, events: &mut Spawn<S>, mut time: Duration)
 where
     S: Stream<Item: PartialEq + Debug>,

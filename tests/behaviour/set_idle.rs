@@ -4,7 +4,9 @@ use std::{pin::Pin, time::Duration};
 
 use tokio_test::{assert_pending, assert_ready_eq};
 
-use crate::{KEEPALIVE, LAST, ending, keepalives, support::clock::Clock, yields_after};
+use crate::{
+    KEEPALIVE, LAST, answers_after, ending, keepalives, support::clock::Clock, yields_after,
+};
 
 on_every_clock! {
     before_the_first_poll_it_is_as_if_given_at_construction,
@@ -142,7 +144,7 @@ async fn after_the_end_it_does_nothing<C: Clock>(clock: C) {
 
     let (remote, mut events) = ending(&clock, C::IDLE);
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE, LAST).await;
+    answers_after(&clock, &mut events, C::IDLE, Some(LAST)).await;
     Pin::new(&mut *events).set_idle(C::IDLE * 2);
     remote.send("a");
     assert_ready_eq!(events.poll_next(), None);
@@ -157,7 +159,7 @@ async fn a_timeout_restarts_at_the_next_poll<C: Clock>(clock: C) {
         assert_eq!(events.idle(), idle);
         clock.pass(C::IDLE).await;
         assert_pending!(events.poll_next());
-        yields_after(&clock, &mut events, idle, LAST).await;
+        answers_after(&clock, &mut events, idle, Some(LAST)).await;
     }
 }
 

@@ -3,8 +3,10 @@
 use std::{
     fmt::Debug,
     future::{Future, poll_fn, ready},
+    io::Write,
+    net::{TcpListener, TcpStream},
     panic::{RefUnwindSafe, UnwindSafe},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -17,22 +19,21 @@ use std::{
 
 use futures::{Stream, StreamExt, poll, stream};
 use static_assertions::assert_impl_all;
-use stream_keepalive::{Keepalive, Repeat, SharedTimer, SharedTimers, Timer};
+use stream_keepalive::{Keepalive, KeepaliveExt, Repeat, SharedTimer, SharedTimers, Timer};
 use tokio::{
+    io::{AsyncBufReadExt, BufReader},
     runtime::{Builder, Runtime},
     task::{JoinSet, consume_budget, yield_now},
-    time::{Instant, advance, sleep, timeout},
+    time::{Instant, Sleep, advance, sleep, timeout},
 };
+use tokio_stream::wrappers::LinesStream;
 
-use crate::{KEEPALIVE, support::panics::panic_of};
+use crate::{KEEPALIVE, PATIENCE, support::panics::panic_of};
 
 assert_impl_all!(SharedTimers: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, Debug, Default);
 assert_impl_all!(SharedTimer: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug);
 
 const IDLE: Duration = Duration::from_millis(20);
-
-/// Leaves room for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn paused() -> Runtime {
     let mut builder = Builder::new_current_thread();
@@ -212,18 +213,70 @@ fn streams_that_are_due_soon_after_others_are_woken_together() {
 }
 
 #[test]
-fn a_stream_that_is_alone_in_its_queue_is_delayed_only_if_idle_is_less_than_4_ms() {
+fn a_stream_that_is_alone_in_its_queue_is_not_delayed() {
     paused().block_on(async {
-        for (idle, gap) in [(1, 4), (3, 4), (4, 4), (5, 5), (20, 20)] {
-            let (idle, gap) = (Duration::from_millis(idle), Duration::from_millis(gap));
+        for idle in [1, 3, 4, 5, 20] {
+            let idle = Duration::from_millis(idle);
             let timer = SharedTimers::new().timer();
             let mut events =
                 Keepalive::new(stream::pending(), idle, Repeat(KEEPALIVE)).with_timer(timer);
             events.next().await;
             let start = Instant::now();
             events.next().await;
-            assert_eq!(start.elapsed(), gap, "{idle:?}");
+            assert_eq!(start.elapsed(), idle, "{idle:?}");
         }
+    });
+}
+
+#[test]
+fn a_busy_stream_that_is_alone_in_its_queue_is_not_delayed_by_its_old_place() {
+    paused().block_on(async {
+        let mut timer = SharedTimers::new().timer();
+        // The timer is busy from the second time on, and stays at its place in the queue from the third time on.
+        for _ in 0..3 {
+            sleep(Duration::from_millis(1)).await;
+            timer.arm(IDLE);
+            assert_eq!(poll!(poll_fn(|cx| timer.poll_expired(cx))), Poll::Pending);
+        }
+        let start = Instant::now();
+        poll_fn(|cx| timer.poll_expired(cx)).await;
+        assert_eq!(start.elapsed(), IDLE);
+    });
+}
+
+#[test]
+fn a_timer_that_is_woken_early_and_polled_late_expires_at_the_first_poll() {
+    paused().block_on(async {
+        let mut timer = SharedTimers::new().timer();
+        for _ in 0..3 {
+            advance(Duration::from_millis(1)).await;
+            timer.arm(IDLE);
+            assert!(is_pending(&mut timer, Waker::noop()));
+        }
+        // The task is woken at the old place, and nobody is in the queue after that.
+        advance(IDLE - Duration::from_millis(1)).await;
+        advance(IDLE * 10).await;
+        assert!(!is_pending(&mut timer, Waker::noop()));
+    });
+}
+
+#[test]
+fn a_thread_whose_clock_is_behind_the_paused_clock_does_not_spin() {
+    let hour = Duration::from_secs(3600);
+    ends(move || {
+        let runtime = paused();
+        let timers = SharedTimers::new();
+        let mut waits = timers.timer();
+        runtime.block_on(async {
+            waits.arm(24 * hour);
+            assert!(is_pending(&mut waits, Waker::noop()));
+            advance(hour).await;
+        });
+        // To this thread, an hour of the paused clock is not over. To the alarm it is.
+        let mut outside = timers.timer();
+        outside.arm(hour / 2);
+        assert!(!is_pending(&mut outside, Waker::noop()));
+        assert!(is_pending(&mut waits, Waker::noop()));
     });
 }
 
@@ -505,5 +558,45 @@ fn a_timer_that_enters_late_expires_no_other_before_the_runtime_has_polled_for_i
         assert_eq!(poll!(poll_fn(|cx| other.poll_expired(cx))), Poll::Pending);
         let expired = timeout(PATIENCE, poll_fn(|cx| other.poll_expired(cx)));
         assert_eq!(expired.await, Ok(()));
+    });
+}
+
+/// The runtime fires timers and wakes their tasks in turn, and polls for input before and not in between.
+#[test]
+fn a_waker_that_takes_long_lets_no_timer_overtake_a_line_that_came_meanwhile() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let source = listener.accept().unwrap().0;
+        source.set_nonblocking(true).unwrap();
+        let source = tokio::net::TcpStream::from_std(source).unwrap();
+        let due = Duration::from_millis(50);
+        // Both are due with the alarm. One of them is woken before it, in whatever order that happens.
+        let mut slow = [(); 2].map(|()| Box::pin(sleep(due)));
+        let start = Instant::now();
+        let [first, second] = slow.each_mut().map(|sleep| sleep.as_mut());
+        let poll_slowly = |sleep: Pin<&mut Sleep>| {
+            let mut peer = peer.try_clone().unwrap();
+            let waker = Does::waker(move || {
+                peer.write_all(b"line\n").unwrap();
+                thread::sleep(Duration::from_millis(1200));
+            });
+            assert!(sleep.poll(&mut Context::from_waker(&waker)).is_pending());
+        };
+        let timers = SharedTimers::new();
+        let mut early = timers.timer();
+        let lines = LinesStream::new(BufReader::new(source).lines());
+        let mut lines = lines
+            .map(Result::unwrap)
+            .keepalive(due + Duration::from_millis(1000), KEEPALIVE.to_owned())
+            .with_timer(timers.timer());
+        poll_slowly(first);
+        early.arm(due);
+        assert!(is_pending(&mut early, Waker::noop()));
+        poll_slowly(second);
+        let next = lines.next().await;
+        assert!(start.elapsed() >= Duration::from_millis(1200));
+        assert_eq!(next.as_deref(), Some("line"));
     });
 }

@@ -12,7 +12,6 @@ use crate::{
         clock::Clock,
         source::{Remote, source},
     },
-    yields_after,
 };
 
 on_every_clock! {
@@ -66,7 +65,7 @@ async fn an_outer_keepalive_with_a_longer_idle_never_fires<C: Clock>(clock: C) {
     let (_remote, mut events) = twice(&clock, 2, 3);
     for _ in 0..5 {
         assert_pending!(events.poll_next());
-        yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
+        answers_after(&clock, &mut events, C::IDLE / 2, Some(KEEPALIVE)).await;
     }
 }
 
@@ -74,9 +73,9 @@ async fn an_outer_keepalive_with_a_shorter_idle_fills_between_the_inner_ones<C: 
     let (_remote, mut events) = twice(&clock, 3, 2);
     for _ in 0..3 {
         assert_pending!(events.poll_next());
-        yields_after(&clock, &mut events, C::IDLE / 2, OUTER).await;
+        answers_after(&clock, &mut events, C::IDLE / 2, Some(OUTER)).await;
         assert_pending!(events.poll_next());
-        yields_after(&clock, &mut events, C::IDLE / 4, KEEPALIVE).await;
+        answers_after(&clock, &mut events, C::IDLE / 4, Some(KEEPALIVE)).await;
     }
 }
 
@@ -84,7 +83,7 @@ async fn two_keepalives_due_at_the_same_time_are_one<C: Clock>(clock: C) {
     let (_remote, mut events) = twice(&clock, 4, 4);
     for _ in 0..3 {
         assert_pending!(events.poll_next());
-        yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+        answers_after(&clock, &mut events, C::IDLE, Some(KEEPALIVE)).await;
     }
     assert_pending!(events.poll_next());
     clock.pass(C::IDLE * 10).await;
@@ -96,17 +95,17 @@ async fn a_timeout_below_limits_how_long_keepalives_go_on<C: Clock>(clock: C) {
     let (_remote, mut events) = bounded(&clock, 10, 4);
     for _ in 0..2 {
         assert_pending!(events.poll_next());
-        yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+        answers_after(&clock, &mut events, C::IDLE, Some(KEEPALIVE)).await;
     }
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
+    answers_after(&clock, &mut events, C::IDLE / 2, Some(LAST)).await;
     assert_ready_eq!(events.poll_next(), None);
 }
 
 async fn a_timeout_due_with_a_keepalive_goes_first<C: Clock>(clock: C) {
     let (_remote, mut events) = bounded(&clock, 2, 2);
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
+    answers_after(&clock, &mut events, C::IDLE / 2, Some(LAST)).await;
     assert_ready_eq!(events.poll_next(), None);
 }
 
@@ -123,14 +122,14 @@ async fn an_item_restarts_both_clocks<C: Clock>(clock: C) {
     let (remote, mut events) = bounded(&clock, 6, 4);
     for _ in 0..3 {
         assert_pending!(events.poll_next());
-        yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+        answers_after(&clock, &mut events, C::IDLE, Some(KEEPALIVE)).await;
         remote.send("a");
         assert_ready_eq!(events.poll_next(), Some("a"));
     }
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE, KEEPALIVE).await;
+    answers_after(&clock, &mut events, C::IDLE, Some(KEEPALIVE)).await;
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
+    answers_after(&clock, &mut events, C::IDLE / 2, Some(LAST)).await;
 }
 
 async fn a_timeout_above_sees_the_keepalives<C: Clock>(clock: C) {
@@ -138,7 +137,7 @@ async fn a_timeout_above_sees_the_keepalives<C: Clock>(clock: C) {
         let (_remote, mut events) = watched(&clock, 2, timeout);
         for _ in 0..5 {
             assert_pending!(events.poll_next());
-            yields_after(&clock, &mut events, C::IDLE / 2, KEEPALIVE).await;
+            answers_after(&clock, &mut events, C::IDLE / 2, Some(KEEPALIVE)).await;
         }
     }
 }
@@ -146,7 +145,7 @@ async fn a_timeout_above_sees_the_keepalives<C: Clock>(clock: C) {
 async fn a_shorter_timeout_above_does_not_wait_for_a_keepalive<C: Clock>(clock: C) {
     let (remote, mut events) = watched(&clock, 3, 2);
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
+    answers_after(&clock, &mut events, C::IDLE / 2, Some(LAST)).await;
     remote.send("late");
     assert_ready_eq!(events.poll_next(), None);
 }
@@ -154,5 +153,5 @@ async fn a_shorter_timeout_above_does_not_wait_for_a_keepalive<C: Clock>(clock: 
 async fn a_timeout_above_a_keepalive_that_is_turned_off_ends_the_stream<C: Clock>(clock: C) {
     let (_remote, mut events) = watched(&clock, 0, 2);
     assert_pending!(events.poll_next());
-    yields_after(&clock, &mut events, C::IDLE / 2, LAST).await;
+    answers_after(&clock, &mut events, C::IDLE / 2, Some(LAST)).await;
 }

@@ -1,45 +1,12 @@
 //! The library without its default features.
 
-use std::{env, fs, path::Path, process::Command};
+use crate::support::package::cargo;
 
 /// Returns the output of `cargo check` for a crate that uses the library without the feature `tokio`.
-pub fn check(name: &str, main: &str) -> (bool, String) {
-    let library = env!("CARGO_MANIFEST_DIR");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::create_dir_all(folder.join("src")).unwrap();
-    let manifest = format!(
-        r#"
-[package]
-name = "{name}"
-edition = "2024"
-
-[dependencies]
-stream-keepalive = {{ path = {library:?}, default-features = false }}
-futures-core = {{ version = "0.3", default-features = false }}
-
-[workspace]
-"#
-    );
-    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
-    fs::write(folder.join("src/lib.rs"), main).unwrap();
-    // Uses the versions in this workspace's Cargo.lock, because they have been downloaded.
-    fs::copy(
-        Path::new(library).join("Cargo.lock"),
-        folder.join("Cargo.lock"),
-    )
-    .unwrap();
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "check",
-            "--offline",
-            "--quiet",
-            "--color=never",
-            "--target-dir",
-        ])
-        .arg(env!("CARGO_TARGET_TMPDIR"))
-        .current_dir(&folder)
-        .output()
-        .unwrap();
+pub fn check(name: &str, code: &str) -> (bool, String) {
+    let manifest = r#"default-features = false }
+futures-core = { version = "0.3", default-features = false }"#;
+    let output = cargo(&["check"], name, manifest, &[("lib.rs", code)]);
     let stderr = String::from_utf8(output.stderr).unwrap();
     (output.status.success(), stderr)
 }
@@ -72,89 +39,59 @@ pub fn keep<S: Stream<Item = u8>>(inner: S, idle: Duration) -> Kept<S> {
     assert!(built, "{stderr}");
 }
 
-/// An extension trait with three of the method names of `futures::StreamExt`.
-const STREAM_EXT: &str = r#"
+const USES: &str = "
 use core::{pin::Pin, task::Context, time::Duration};
 use futures_core::Stream;
 use stream_keepalive::{IdleTimeout, Keepalive, KeepaliveExt};
-
-pub trait StreamExt: Stream {
-    fn next(&mut self) {}
-    fn poll_next_unpin(&mut self, _: &mut Context<'_>) {}
-    fn map(self, _: impl Fn(Self::Item)) where Self: Sized {}
-}
-
-impl<S: Stream + ?Sized> StreamExt for S {}
-"#;
+";
 
 #[test]
-fn polling_with_the_default_timer_is_an_error_that_says_what_to_do() {
+fn the_error_of_an_adapter_without_a_timer_names_all_timers() {
     let adapters = [
         "inner.keepalive(idle, 0)",
         "Keepalive::new(inner, idle, || 0)",
         "IdleTimeout::new(inner, idle)",
     ];
-    let uses = [
-        "fn use_it(stream: impl Stream) {} use_it(stream);",
-        "stream.next();",
-        "core::pin::pin!(stream).next();",
-        "stream.poll_next_unpin(cx);",
-        "Pin::new(&mut stream).poll_next(cx);",
-    ];
-    let mut code = STREAM_EXT.to_owned();
+    let mut code = format!("#![allow(unused_imports)]{USES}");
     for (i, adapter) in adapters.iter().enumerate() {
-        for (k, usage) in uses.iter().enumerate() {
+        for (timer, with_timer) in [("default", ""), ("number", ".with_timer(0_u8)")] {
             code += &format!(
                 "
-pub fn case_{i}_{k}(inner: impl Stream<Item = u8> + Unpin, idle: Duration, cx: &mut Context<'_>) {{
-    let mut stream = {adapter};
-    {usage}
+pub fn {timer}_{i}(inner: impl Stream<Item = u8>, idle: Duration) -> impl Stream {{
+    {adapter}{with_timer}
 }}
 "
             );
         }
     }
-    let (built, stderr) = check("polled", &code);
+    let (built, stderr) = check("unnamed", &code);
     assert!(!built);
-    let cases = adapters.len() * uses.len();
-    for hint in [
-        "error[E0277]: `TokioTimer` is not a timer",
-        "needs the feature `tokio`",
-        ".with_timer(..)",
+    for (hint, count) in [
+        ("error[E0277]: `TokioTimer` is not a timer", 3),
+        ("error[E0277]: `u8` is not a timer", 3),
+        (
+            "a `TokioTimer`, which is the default, a `SharedTimer` from `SharedTimers`, a `SleepTimer`, or a type of your own",
+            6,
+        ),
+        ("`.with_timer(..)`", 6),
+        ("need the feature `tokio`", 6),
+        ("wasm32-unknown-unknown", 6),
     ] {
-        assert_eq!(stderr.matches(hint).count(), cases, "{hint}: {stderr}");
+        assert_eq!(stderr.matches(hint).count(), count, "{hint}: {stderr}");
     }
-    assert_eq!(stderr.matches("error[").count(), cases, "{stderr}");
 }
 
 #[test]
-fn another_method_with_the_default_timer_is_error_e0599() {
-    let code = "pub fn map(inner: impl Stream<Item = u8>, idle: Duration) {
-    inner.keepalive(idle, 0).map(|_| ());
+fn the_methods_of_an_adapter_without_a_timer_do_not_compile() {
+    let code = "
+pub fn poll(inner: impl Stream<Item = u8> + Unpin, idle: Duration, cx: &mut Context<'_>) {
+    _ = Pin::new(&mut inner.keepalive(idle, 0)).poll_next(cx);
 }
-
-pub fn keepalive(inner: impl Stream<Item = u8>, idle: Duration) {
-    inner.idle_timeout(idle).keepalive(idle, 0);
-}";
-    let (built, stderr) = check("mapped", &format!("{STREAM_EXT}{code}"));
+";
+    let (built, stderr) = check("polled", &format!("#![allow(unused_imports)]{USES}{code}"));
     assert!(!built);
-    assert_eq!(stderr.matches("error[E0599]").count(), 2, "{stderr}");
-    assert!(stderr.contains(": Stream`"), "{stderr}");
-}
-
-#[test]
-fn methods_of_the_same_names_work_with_another_timer() {
-    let code =
-        "pub fn poll(inner: impl Stream<Item = u8> + Unpin, idle: Duration, cx: &mut Context<'_>) {
-    let sleep = |_| core::future::ready(());
-    let mut stream = inner.keepalive(idle, 0).with_timer(stream_keepalive::SleepTimer::new(sleep));
-    stream.next();
-    core::pin::pin!(&mut stream).next();
-    stream.poll_next_unpin(cx);
-    let _ = Pin::new(&mut stream).poll_next(cx);
-}";
-    let (built, stderr) = check("other-timer", &format!("{STREAM_EXT}{code}"));
-    assert!(built, "{stderr}");
+    assert!(stderr.contains("error[E0599]"), "{stderr}");
+    assert!(stderr.contains("Timer"), "{stderr}");
 }
 
 #[test]

@@ -45,6 +45,11 @@ async fn keepalives_of_bodies_that_begin_together_fill_the_last_quarter_evenly()
             let (first, last) = (times[0], times[count - 1]);
             assert!(first >= IDLE * 3 / 4, "{count}: {first:?}");
             assert!(last <= IDLE + late, "{count}: {last:?}");
+            if count >= 10 {
+                let median = times[count / 2];
+                assert!(median >= IDLE * 13 / 16, "{count}: {median:?}");
+                assert!(median <= IDLE * 15 / 16 + late, "{count}: {median:?}");
+            }
             // However the quarter is cut into ten, no part has more than twice its share.
             let step = IDLE / 40;
             for part in 0..10 {

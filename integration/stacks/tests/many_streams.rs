@@ -18,14 +18,14 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use crate::support::serve;
 
 /// Long enough that a busy machine does not undo the spread.
-const IDLE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(4);
 /// The client is busy for a tenth of the idle time between two reads. The spread takes a quarter of it.
-const BUSY: Duration = Duration::from_millis(200);
+const BUSY: Duration = Duration::from_millis(400);
 
 /// The server allows 200 streams.
 const STREAMS: usize = 190;
 /// With more calls than these, the client would see that much arrives at the start, and would then allow more to wait.
-const CALLS: usize = 145;
+const CALLS: usize = 165;
 
 /// Serves responses that begin together when this many requests have come.
 ///
@@ -51,13 +51,14 @@ async fn serve_together(
     .await
 }
 
-/// Reads each of the streams now and then. Returns how many live for three idle times.
+/// Reads each of the streams now and then. Returns how many live for two idle times.
 ///
 /// `read` reads what has arrived, and returns whether the stream lives.
 async fn read_now_and_then<S>(mut streams: Vec<S>, read: impl Fn(&mut S) -> bool) -> usize {
     let start = Instant::now();
-    let mut at = BUSY / 2;
-    while at < 3 * IDLE + IDLE / 2 {
+    // On a busy machine, the streams begin some time before this. Read between two keepalives that come together.
+    let mut at = BUSY / 4;
+    while at < 2 * IDLE + IDLE / 2 {
         sleep_until(start + at).await;
         streams.retain_mut(&read);
         at += BUSY;
@@ -143,7 +144,7 @@ async fn event_streams_that_begin_together_live() {
     for layer in layers() {
         let (live, keepalives) = live_events(Some(layer)).await;
         assert_eq!(live, STREAMS);
-        assert!(keepalives >= 3 * STREAMS, "{keepalives}");
+        assert!(keepalives >= 2 * STREAMS, "{keepalives}");
     }
 }
 

@@ -5,8 +5,12 @@
 
 #![cfg(test)]
 
-#[path = "../../../src/timer/shared.rs"]
+#[path = "../../../src/timer/tokio/queue.rs"]
+mod queue;
+#[path = "../../../src/timer/tokio/shared.rs"]
 mod shared;
+#[path = "../../../src/timer/tokio/task.rs"]
+mod task;
 
 mod model;
 mod tests;

@@ -112,25 +112,39 @@ impl Handle {
     pub fn try_current() -> Result<Self, ()> {
         Ok(Self)
     }
+
+    pub fn enter(&self) -> impl Sized {}
 }
 
-pub struct Sleep(Arc<Entry>);
+pub struct Sleep {
+    deadline: Instant,
+    entry: Arc<Entry>,
+}
 
-pub fn sleep_until(_: Instant) -> Sleep {
+pub fn sleep_until(deadline: Instant) -> Sleep {
     // Tokio registers it when it is polled or reset.
-    Sleep(Arc::new(Entry {
+    let entry = Entry {
         state: AtomicU64::new(FIRED),
         waker: Mutex::new(None),
-    }))
+    };
+    Sleep {
+        deadline,
+        entry: Arc::new(entry),
+    }
 }
 
 impl Sleep {
     pub fn is_elapsed(&self) -> bool {
-        self.0.state.load(Ordering::Relaxed) == FIRED
+        self.entry.state.load(Ordering::Relaxed) == FIRED
     }
 
-    pub fn reset(self: Pin<&mut Self>, deadline: Instant) {
-        let Self(entry) = &*self;
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    pub fn reset(mut self: Pin<&mut Self>, deadline: Instant) {
+        self.deadline = deadline;
+        let entry = &self.entry;
         let when = deadline.0;
         // Moving it to a later deadline takes no lock.
         let mut prior = entry.state.load(Ordering::Relaxed);
@@ -171,8 +185,8 @@ impl Future for Sleep {
             !RUNTIME.is_shut_down.load(Ordering::SeqCst),
             "the runtime has been shut down"
         );
-        *self.0.waker.lock().unwrap() = Some(cx.waker().clone());
-        match self.0.state.load(Ordering::Acquire) {
+        *self.entry.waker.lock().unwrap() = Some(cx.waker().clone());
+        match self.entry.state.load(Ordering::Acquire) {
             FIRED => Poll::Ready(()),
             _ => Poll::Pending,
         }
@@ -182,6 +196,8 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         let mut wheel = RUNTIME.wheel.lock().unwrap();
-        wheel.entries.retain(|other| !Arc::ptr_eq(other, &self.0));
+        wheel
+            .entries
+            .retain(|other| !Arc::ptr_eq(other, &self.entry));
     }
 }

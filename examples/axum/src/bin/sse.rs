@@ -1,6 +1,6 @@
 //! Server-sent events at `/events`, and a page at `/` that shows them.
 //!
-//! Run `cargo run -p axum-events`, open the address that it prints, and type lines.
+//! Run `cargo run -p axum-events -- --keepalive 2s --immediate`, open the address that it prints, and type lines.
 
 use std::{convert::Infallible, future::IntoFuture, net::SocketAddr, time::Duration};
 

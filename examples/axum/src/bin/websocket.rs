@@ -1,6 +1,6 @@
 //! Events over a WebSocket at `/events`, and a page at `/` that shows them.
 //!
-//! Run `cargo run -p axum-events --bin websocket`, open the address that it prints, and type lines.
+//! Run `cargo run -p axum-events --bin websocket -- --keepalive 2s`, open the address that it prints, and type lines.
 
 use std::{net::SocketAddr, time::Duration};
 
