@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use stream_keepalive::SharedTimers;
-use stream_keepalive_http::{Idle, KeepaliveLayer};
+use stream_keepalive_http::{Idle, KeepaliveBody, KeepaliveLayer};
 use tokio::time::Instant;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
@@ -52,6 +53,12 @@ async fn promise_and_keepalive(
         .ok()
         .map(|frame| frame.unwrap().unwrap().into_data().unwrap().to_vec());
     (promise, keepalive)
+}
+
+/// Returns the bytes that come within two idle times.
+async fn frame(response: &mut Response<KeepaliveBody<Script>>) -> Bytes {
+    let frame = tokio::time::timeout(2 * IDLE, response.body_mut().frame());
+    frame.await.unwrap().unwrap().unwrap().into_data().unwrap()
 }
 
 fn kept(idle: &str) -> (Option<String>, Option<Vec<u8>>) {
@@ -196,7 +203,7 @@ async fn the_promise_is_the_longest_idle_time_of_the_spread() {
         let mut response = answer(layer.clone(), asking(), grpc([])).await;
         assert_eq!(response.headers()["stream-keepalive"], "20000");
         let begin = Instant::now();
-        response.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!(frame(&mut response).await, MARKER);
         times.push(begin.elapsed());
     }
     assert!(
@@ -257,10 +264,8 @@ async fn the_idle_time_of_a_call_begins_after_its_last_message() {
     ];
     let layer = layer().without_spread();
     let mut response = answer(layer, asking(), grpc(steps)).await;
-    let frame = response.body_mut().frame().await.unwrap().unwrap();
-    assert_eq!(frame.into_data().unwrap(), &message[..]);
+    assert_eq!(frame(&mut response).await, &message[..]);
     let begin = Instant::now();
-    let frame = response.body_mut().frame().await.unwrap().unwrap();
-    assert_eq!(frame.into_data().unwrap(), MARKER);
+    assert_eq!(frame(&mut response).await, MARKER);
     assert_eq!(begin.elapsed().as_secs(), IDLE.as_secs());
 }

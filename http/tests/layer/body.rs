@@ -1,4 +1,4 @@
-use std::{future::poll_fn, marker::PhantomPinned, pin::Pin, rc::Rc, task::Poll};
+use std::{future::poll_fn, marker::PhantomPinned, pin::Pin, rc::Rc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
@@ -29,14 +29,12 @@ async fn assert_one_is_due(mut body: KeepaliveBody<Script>) {
     assert_eq!(start.elapsed(), IDLE);
 }
 
+/// Long enough for one keepalive.
+const IDLE_TIME: Step = Step::Wait(Duration::from_secs(30));
+
 #[tokio::test(start_paused = true)]
 async fn frames_pass_in_order_and_idle_times_are_filled() {
-    let steps = [
-        data("data: 1\n\n"),
-        data("data: 2\n\n"),
-        Step::Pending,
-        Step::Pending,
-    ];
+    let steps = [data("data: 1\n\n"), data("data: 2\n\n"), IDLE_TIME];
     let mut body = fill(steps).await;
     assert_frames!(body, [Some("data: 1\n\n"), Some("data: 2\n\n"), K, K, K]);
 }
@@ -102,20 +100,22 @@ async fn a_keepalive_comes_immediately_if_asked_for() {
 async fn nothing_is_inserted_into_half_an_event_however_long_it_stalls() {
     let steps = [
         data("data: {\"a\":"),
-        Step::Pending,
-        Step::Pending,
-        Step::Pending,
-        Step::Pending,
+        Step::Wait(5 * IDLE / 2),
+        data("1}\n\n"),
     ];
-    let mut body = fill(steps.into_iter().chain([data("1}\n\n")])).await;
+    let mut body = fill(steps).await;
     assert_frames!(body, [Some("data: {\"a\":"), None, Some("1}\n\n"), K]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_idle_clock_restarts_when_nothing_may_be_inserted_into_half_an_event() {
-    // The poll at the end of the first idle time finds half an event, the one at the end of the
-    // second finds the rest.
-    let steps = [data("d"), Step::Pending, Step::Pending, data("ata\n\n")];
+    // Nothing but the idle clock polls the body, twice at the end of each idle time. The polls at the end of the
+    // first one find half an event, the first one at the end of the second finds the rest.
+    let steps = [Step::Pending, Step::Pending, Step::Pending];
+    let steps = [data("d")]
+        .into_iter()
+        .chain(steps)
+        .chain([data("ata\n\n")]);
     let mut body = fill(steps).await;
     assert_frames!(body, [Some("d")]);
     let start = Instant::now();
@@ -243,26 +243,20 @@ async fn a_consumer_that_was_away_for_ten_idle_times_gets_one_keepalive() {
 
 #[tokio::test(start_paused = true)]
 async fn a_byte_order_mark_that_comes_first_stays() {
-    let mut body = fill([
-        data("\u{feff}"),
-        Step::Pending,
-        Step::Pending,
-        data("data: 1\n\n"),
-    ])
-    .await;
+    let mut body = fill([data("\u{feff}"), IDLE_TIME, data("data: 1\n\n")]).await;
     assert_frames!(body, [Some("\u{feff}"), K, Some("data: 1\n\n")]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_byte_order_mark_after_a_keepalive_is_removed() {
-    let mut body = fill([Step::Pending, Step::Pending, data("\u{feff}data: 1\n\n")]).await;
+    let mut body = fill([IDLE_TIME, data("\u{feff}data: 1\n\n")]).await;
     assert_frames!(body, [K, Some("data: 1\n\n"), K]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_second_byte_order_mark_after_a_keepalive_begins_an_event() {
-    let marks = [data("\u{feff}\u{feff}"), Step::Pending, Step::Pending];
-    let steps = [Step::Pending, Step::Pending].into_iter().chain(marks);
+    let marks = [data("\u{feff}\u{feff}"), IDLE_TIME];
+    let steps = [IDLE_TIME].into_iter().chain(marks);
     let mut body = fill(steps.chain([data("\n\n")])).await;
     assert_frames!(body, [K, Some("\u{feff}"), Some("\n\n"), K]);
 }
@@ -272,7 +266,7 @@ async fn the_first_chunk_after_a_keepalive_is_not_copied() {
     for first in ["data: 1\n\n", "\u{feff}data: 1\n\n"] {
         let chunk = Bytes::from(first.to_owned());
         let end = chunk.as_ptr_range().end;
-        let steps = [Step::Pending, Step::Pending, Step::Data(chunk)];
+        let steps = [IDLE_TIME, Step::Data(chunk)];
         let mut body = fill(steps).await;
         assert_frames!(body, [K]);
         let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -289,9 +283,7 @@ async fn a_byte_order_mark_in_pieces_is_removed() {
         b"\xBFdata: 1\n\n",
         "\u{feff}\n\n".as_bytes(),
     ];
-    let steps = [Step::Pending, Step::Pending]
-        .into_iter()
-        .chain(pieces.map(data));
+    let steps = [IDLE_TIME].into_iter().chain(pieces.map(data));
     let mut body = fill(steps).await;
     // A second mark is part of the text.
     assert_frames!(body, [K, Some("data: 1\n\n"), Some("\u{feff}\n\n"), K]);
@@ -299,13 +291,7 @@ async fn a_byte_order_mark_in_pieces_is_removed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_chunk_that_is_a_byte_order_mark_is_removed() {
-    let mut body = fill([
-        Step::Pending,
-        Step::Pending,
-        data("\u{feff}"),
-        data("data: 1\n\n"),
-    ])
-    .await;
+    let mut body = fill([IDLE_TIME, data("\u{feff}"), data("data: 1\n\n")]).await;
     assert_frames!(body, [K, Some("data: 1\n\n"), K]);
 }
 
@@ -313,15 +299,13 @@ async fn a_chunk_that_is_a_byte_order_mark_is_removed() {
 async fn bytes_that_only_begin_like_a_byte_order_mark_stay() {
     for first in ["\u{fefe}\n\n", "data: 1\n\n"] {
         for steps in [vec![data(first)], vec![data(""), data(first)]] {
-            let steps = [Step::Pending, Step::Pending].into_iter().chain(steps);
+            let steps = [IDLE_TIME].into_iter().chain(steps);
             let mut body = fill(steps).await;
             assert_frames!(body, [K, Some(first), K]);
         }
     }
     let pieces = [&b"\xEF"[..], b"\xBB", b"\xBE\n\n"];
-    let steps = [Step::Pending, Step::Pending]
-        .into_iter()
-        .chain(pieces.map(data));
+    let steps = [IDLE_TIME].into_iter().chain(pieces.map(data));
     let mut body = fill(steps).await;
     assert_frames!(body, [K, Some("\u{fefe}\n\n"), K]);
 }
@@ -351,7 +335,7 @@ async fn filled(
 async fn lines_lose_a_byte_order_mark_after_a_keepalive_too() {
     let line = "{}\n";
     let marked = || [data("\u{feff}"), data(line)];
-    let steps = [Step::Pending, Step::Pending].into_iter().chain(marked());
+    let steps = [IDLE_TIME].into_iter().chain(marked());
     let mut body = filled("application/x-ndjson", steps).await;
     assert_frames!(body, [Some("\n"), Some(line), Some("\n")]);
 
@@ -361,7 +345,7 @@ async fn lines_lose_a_byte_order_mark_after_a_keepalive_too() {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_like_a_byte_order_mark_stay_in_messages() {
-    let steps = [Step::Pending, Step::Pending, data("\u{feff}")];
+    let steps = [IDLE_TIME, data("\u{feff}")];
     let mut body = filled("application/grpc", steps).await;
     assert_frames!(body, [Some("\0\0\0\0\0"), Some("\u{feff}")]);
 }
