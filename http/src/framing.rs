@@ -8,6 +8,11 @@
 //! An empty chunk is no activity, because it sends nothing. A filler passes it on. If the stream becomes the
 //! body of a response, filter empty chunks out: some clients close an HTTP/2 connection with many of them.
 //!
+//! A filler sees no headers. The bytes must be uncompressed, and a relayed response must not copy the
+//! `content-length` of its upstream. The items have to be [`Bytes`]: for other chunks, call
+//! `map_ok(Bytes::from)` first. Otherwise the compiler suggests to wrap the filler in a closure, which does
+//! not help.
+//!
 //! [`Framing`] describes a format of your own, and [`Framed`] makes a filler of it.
 //!
 //! [`KeepaliveLayer`](crate::KeepaliveLayer) uses these fillers. They also work without it, for streams of

@@ -60,11 +60,35 @@
 //! client of a call that [`grpc`](KeepaliveLayer::grpc) accepts gets an empty message as one more item: a message
 //! with default values.
 //!
-//! # Clients that do not read
+//! # One response, one route
 //!
-//! Keepalives are small, so many of them fit into the buffers before the server has to wait. A client that uses
-//! the crate `h2`, such as hyper, reqwest or tonic, closes an HTTP/2 connection on which too many small frames
-//! wait. The README says how many, and what helps.
+//! A response chooses its own idle time with the extension [`Idle`], and so does a route with a layer of its
+//! own. The innermost layer decides, and zero turns keepalives off:
+//!
+//! ```
+//! use std::time::Duration;
+//! use axum::{Extension, Router, response::sse::{Event, Sse}, routing::get};
+//! use futures::stream;
+//! use stream_keepalive_http::{Idle, KeepaliveLayer};
+//!
+//! let events = || Sse::new(stream::pending::<Result<Event, axum::Error>>());
+//! let rare = async move || (Extension(Idle(Duration::from_secs(50))), events());
+//! let never = async move || events();
+//! let app: Router = Router::new()
+//!     .route("/rare", get(rare))
+//!     .route("/never", get(never).layer(KeepaliveLayer::new(Duration::ZERO)))
+//!     .layer(KeepaliveLayer::new(Duration::from_secs(20)));
+//! ```
+//!
+//! # Many streams, slow clients
+//!
+//! A client that uses the crate `h2`, such as hyper, reqwest or tonic, takes many small frames that it has not
+//! read yet for an attack, and then closes the HTTP/2 connection with all its streams. The keepalives of
+//! responses that begin together, or that send the same event, would come in the same instant. The layer
+//! therefore gives each body an idle time between three quarters of `idle` and `idle`.
+//!
+//! Keepalives are small, so they pile up for a client that does not read. The page docs/proxies.md of the
+//! repository has the figures.
 //!
 //! # Shutdown
 //!
