@@ -60,7 +60,7 @@ impl Default for Grpc {
 }
 
 /// One byte of flags, and four bytes with the length of the message.
-const HEADER: usize = 5;
+pub(super) const HEADER: usize = 5;
 
 /// The only flag of a message after which others may come.
 const COMPRESSED: u8 = 1;
@@ -83,21 +83,36 @@ impl MessageFraming {
     pub(super) fn read_message(&mut self, bytes: &[u8]) -> usize {
         let mut header = 0;
         if self.rest == 0 {
-            let missing = &mut self.header[self.read..];
-            header = bytes.len().min(missing.len());
-            missing[..header].copy_from_slice(&bytes[..header]);
-            self.read += header;
-            if self.read < HEADER {
-                return header;
-            }
-            let [flags, length @ ..] = self.header;
-            self.rest = u32::from_be_bytes(length);
-            self.read = 0;
-            self.is_last |= flags & !COMPRESSED != 0;
+            header = match bytes.first_chunk() {
+                Some(whole) if self.read == 0 => {
+                    self.begin(*whole);
+                    HEADER
+                }
+                _ => self.read_part_of_header(bytes),
+            };
         }
         let payload = (bytes.len() - header).min(self.rest as usize);
         self.rest -= payload as u32;
         header + payload
+    }
+
+    #[inline]
+    fn begin(&mut self, [flags, length @ ..]: [u8; HEADER]) {
+        self.rest = u32::from_be_bytes(length);
+        self.is_last |= flags & !COMPRESSED != 0;
+    }
+
+    #[cold]
+    fn read_part_of_header(&mut self, bytes: &[u8]) -> usize {
+        let missing = &mut self.header[self.read..];
+        let count = bytes.len().min(missing.len());
+        missing[..count].copy_from_slice(&bytes[..count]);
+        self.read += count;
+        if self.read == HEADER {
+            self.read = 0;
+            self.begin(self.header);
+        }
+        count
     }
 }
 

@@ -2,7 +2,10 @@ use std::mem;
 
 use bytes::{Buf, Bytes};
 
-use super::{Framing, Grpc, grpc::MessageFraming};
+use super::{
+    Framing, Grpc,
+    grpc::{HEADER, MessageFraming},
+};
 
 /// An uncompressed message of six bytes with one field, which no proto declares: number 536870911, value 0.
 const MARKER: &[u8] = b"\0\0\0\0\x06\xf8\xff\xff\xff\x0f\0";
@@ -61,8 +64,8 @@ impl StripMarkers {
     pub fn strip(&mut self, chunk: &mut Bytes) -> Option<Bytes> {
         let mut passed = 0;
         while passed < chunk.len() {
-            if self.messages.is_between_frames() {
-                let next = &chunk[passed..];
+            let next = &chunk[passed..];
+            if self.messages.is_between_frames() && self.may_be_marker(next) {
                 let found = common_prefix(next, &MARKER[self.held..]);
                 let is_marker = self.held + found == MARKER.len();
                 if is_marker || found == next.len() {
@@ -80,7 +83,7 @@ impl StripMarkers {
                     return Some(held);
                 }
             }
-            passed += self.messages.read_message(&chunk[passed..]);
+            passed += self.messages.read_message(next);
         }
         Some(mem::take(chunk)).filter(|chunk| !chunk.is_empty())
     }
@@ -88,6 +91,12 @@ impl StripMarkers {
     #[cfg(feature = "tokio")]
     pub(crate) fn holds_bytes(&self) -> bool {
         self.held != 0
+    }
+
+    /// Returns `false` if the header of the next message is that of another one, as it mostly is.
+    #[inline]
+    fn may_be_marker(&self, next: &[u8]) -> bool {
+        self.held != 0 || next.len() < HEADER || next[..HEADER] == MARKER[..HEADER]
     }
 
     /// Returns the bytes that are held back, because nothing follows that could complete a marker.

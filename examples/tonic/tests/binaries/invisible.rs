@@ -8,7 +8,8 @@ async fn one_stream_is_cut_off_and_the_other_ends_when_its_server_freezes() {
     let event = shown
         .find("both layers   EVENT: backup finished")
         .expect(&shown);
-    let frozen = shown.find("the servers freeze").expect(&shown);
+    // The introduction announces it too.
+    let frozen = shown.rfind("the servers freeze").expect(&shown);
     let missed = shown
         .find("Unavailable: nothing received for 1.5s")
         .expect(&shown);
