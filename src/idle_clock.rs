@@ -26,9 +26,12 @@ impl State {
     const SECOND_HALF: Self = Self(2);
     /// The idle time has passed, or the first keepalive is to be immediate. The inner stream is asked once
     /// more.
-    const DUE: Self = Self(3);
+    const DUE: Self = Self(Self::RARE);
     /// The stream has ended.
-    const TERMINATED: Self = Self(4);
+    const TERMINATED: Self = Self(Self::RARE + 1);
+
+    /// The first of the two rare states, from which on one bit is set.
+    const RARE: u64 = 4;
 
     /// The number of values that fit into the word next to the idle time.
     const COUNT: u64 = 8;
@@ -124,9 +127,9 @@ impl<T: Timer> IdleClock<T> {
     /// passed, and the inner stream has the budget to return an item.
     #[inline]
     pub(crate) fn begin_poll(&self) -> Option<bool> {
-        // A single comparison rules out both rare states. A ready item costs nothing else before the
-        // inner stream is polled.
-        if self.state().0 < State::DUE.0 {
+        // A test of one bit rules out both rare states. A ready item costs nothing else before the inner
+        // stream is polled.
+        if self.state().0 < State::RARE {
             return Some(false);
         }
         self.begin_rare_poll()
