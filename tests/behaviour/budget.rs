@@ -167,19 +167,6 @@ async fn another_idle_time_settles_the_doubt<C: Clock<Timer: Send + 'static>>(cl
     assert_eq!(events.next().await, Some(KEEPALIVE));
 }
 
-macro_rules! on_tokio {
-    ($($case:ident),+ $(,)?) => {
-        mod with_a_timer_of_its_own {
-            use super::*;
-            $(#[test] fn $case() { PausedTokio::run(super::$case) })+
-        }
-        mod with_a_shared_timer {
-            use super::*;
-            $(#[test] fn $case() { SharedQueue::run(super::$case) })+
-        }
-    };
-}
-
 on_tokio! {
     an_item_wins_over_what_is_overdue,
     the_end_wins_over_what_is_overdue,

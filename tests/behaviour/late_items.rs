@@ -53,7 +53,7 @@ fn slow(
     })
 }
 
-/// A source whose second poll after `time` finds nothing, and then gets an item before `idle` has passed.
+/// A source that gets an item, and then lets `idle` pass, in a poll that has found nothing. The counter says in which.
 fn late(clock: &ByHand) -> (Arc<AtomicUsize>, impl Stream<Item = &'static str> + Unpin) {
     let (remote, source) = source();
     let left = Arc::new(AtomicUsize::new(usize::MAX));
@@ -160,19 +160,6 @@ fn an_item_that_comes_during_a_slow_poll_wins_on_every_timer() {
     let timers = SharedTimers::new();
     both(move || timers.timer());
     both(|| SleepTimer::new(futures_timer::Delay::new));
-}
-
-macro_rules! on_tokio {
-    ($($case:ident),+ $(,)?) => {
-        mod with_a_timer_of_its_own {
-            use super::*;
-            $(#[test] fn $case() { PausedTokio::run(super::$case) })+
-        }
-        mod with_a_shared_timer {
-            use super::*;
-            $(#[test] fn $case() { SharedQueue::run(super::$case) })+
-        }
-    };
 }
 
 on_tokio! {

@@ -36,6 +36,21 @@ macro_rules! on_every_clock {
     };
 }
 
+/// Makes a test of each case with either timer of Tokio.
+#[cfg(feature = "tokio")]
+macro_rules! on_tokio {
+    ($($case:ident),+ $(,)?) => {
+        mod with_a_timer_of_its_own {
+            use super::*;
+            $(#[test] fn $case() { PausedTokio::run(super::$case) })+
+        }
+        mod with_a_shared_timer {
+            use super::*;
+            $(#[test] fn $case() { SharedQueue::run(super::$case) })+
+        }
+    };
+}
+
 mod accessors;
 mod auto_traits;
 mod custom_timer;
