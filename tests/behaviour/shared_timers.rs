@@ -486,7 +486,7 @@ mod in_real_time {
         // Each idle period has a queue of its own, whose alarm has not fired yet and need not rest.
         in_parallel(async {
             let tasks = (0..1000).map(|micros| async move {
-                for _ in 0..2000 {
+                for _ in 0..500 {
                     let mut timer = SharedTimers::new().timer();
                     timer.arm(Duration::from_micros(200 + micros));
                     poll_fn(|cx| timer.poll_expired(cx)).await;

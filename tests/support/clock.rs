@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future::LocalBoxFuture};
 use stream_keepalive::{SleepTimer, Timer};
+
+pub type BoxedCase<'a, C> = &'a dyn Fn(C) -> LocalBoxFuture<'a, ()>;
 
 /// A timer and its clock. Each case runs on each of them.
 pub trait Clock: Sized {
@@ -20,7 +22,12 @@ pub trait Clock: Sized {
     const TICK: Duration;
 
     /// Runs a case to its end.
-    fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case);
+    fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case) {
+        Self::run_boxed(&|clock| case(clock).boxed_local());
+    }
+
+    /// The same with one type for all cases, so that the compiler makes one runtime and not hundreds.
+    fn run_boxed(case: BoxedCase<'_, Self>);
 
     fn timer(&self) -> Self::Timer;
 
@@ -52,13 +59,13 @@ impl Clock for PausedTokio {
     const IDLE: Duration = Duration::from_secs(20);
     const TICK: Duration = Duration::from_millis(1);
 
-    fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case) {
+    fn run_boxed(case: BoxedCase<'_, Self>) {
         tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .unwrap()
-            .block_on(async { case(Self).await })
+            .block_on(case(Self))
     }
 
     fn timer(&self) -> Self::Timer {
@@ -92,10 +99,8 @@ impl Clock for SharedQueue {
     const IDLE: Duration = PausedTokio::IDLE;
     const TICK: Duration = PausedTokio::TICK;
 
-    fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case) {
-        PausedTokio::run(async |_| {
-            case(Self(stream_keepalive::SharedTimers::new())).await;
-        });
+    fn run_boxed(case: BoxedCase<'_, Self>) {
+        PausedTokio::run(async |_| case(Self(stream_keepalive::SharedTimers::new())).await);
     }
 
     fn timer(&self) -> Self::Timer {
@@ -196,7 +201,7 @@ impl Clock for ByHand {
     const TICK: Duration = Duration::from_nanos(1);
     const LONGEST_POLL: Duration = Duration::MAX;
 
-    fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case) {
+    fn run_boxed(case: BoxedCase<'_, Self>) {
         futures::executor::block_on(case(Self::default()))
     }
 
@@ -376,7 +381,7 @@ impl<R: Runtime> Clock for Real<R> {
     const IDLE: Duration = Duration::from_millis(150);
     const TICK: Duration = Duration::from_millis(30);
 
-    fn run<Case: Future<Output = ()>>(case: impl Fn(Self) -> Case) {
+    fn run_boxed(case: BoxedCase<'_, Self>) {
         let clock = Self {
             slack: Self::TICK / 6,
             ..Self::without_slack()
