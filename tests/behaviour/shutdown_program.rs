@@ -39,6 +39,11 @@ impl Stream for Pending {
     }
 }
 
+thread_local! {
+    /// Ends with its thread, maybe after the thread-local variables of Tokio.
+    static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().unwrap();
+}
+
 type Events = Pin<Box<dyn Stream<Item = ()> + Send>>;
 
 /// Streams that are due at different times, with each timer that depends on the runtime.
@@ -115,5 +120,11 @@ fn main() {
             }
         }
     }
+    let of_a_thread = thread::spawn(|| {
+        let mut streams = streams(&SharedTimers::new());
+        RUNTIME.with(|runtime| runtime.block_on(use_once(&mut streams)));
+        streams
+    });
+    let _outlive_their_runtime = of_a_thread.join().unwrap();
     println!("done");
 }

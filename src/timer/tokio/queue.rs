@@ -302,6 +302,10 @@ impl Alarm {
 
     /// Returns whether the deadline has passed on the clock of the alarm's runtime.
     fn is_due(&self) -> bool {
+        // A runtime in a thread-local variable is dropped with its thread, and cannot be entered then.
+        if Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed()) {
+            return false;
+        }
         // If the clock is paused in a test, it differs from the clock of other threads.
         let _guard = self.runtime.enter();
         self.sleep.deadline() <= Instant::now()
