@@ -1,14 +1,19 @@
 //! How the adapters use a timer, and when they do not touch it.
 
-use std::{pin::Pin, task::Poll, time::Duration};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use stream_keepalive::{IdleTimeout, Keepalive, Repeat};
+use stream_keepalive::{IdleTimeout, Keepalive, Repeat, Timer};
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
 use crate::{
     KEEPALIVE, LAST, answer_of, ending, keepalives,
     support::{
-        clock::{ByHand, Clock},
+        clock::{ByHand, ByHandTimer, Clock},
+        panics::panic_of,
         source::source,
     },
 };
@@ -142,4 +147,55 @@ fn an_idle_time_of_74_years_or_more_counts_as_the_longest_duration() {
     assert_pending!(longest.poll_next());
     clock.advance(NANO);
     assert_ready_eq!(longest.poll_next(), Some(KEEPALIVE));
+}
+
+/// Panics when it is armed for the second time.
+struct Faulty {
+    timer: ByHandTimer,
+    arms: u32,
+}
+
+impl Timer for Faulty {
+    fn arm(&mut self, after: Duration) {
+        self.arms += 1;
+        assert_ne!(self.arms, 2, "no timer");
+        self.timer.arm(after);
+    }
+
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.poll_expired(cx)
+    }
+}
+
+#[test]
+fn a_clock_whose_timer_cannot_be_armed_starts_again_at_the_next_poll() {
+    let clock = ByHand::default();
+    let faulty = || Faulty {
+        timer: clock.timer(),
+        arms: 0,
+    };
+    let (_remote, inner) = source::<()>();
+    let mut keepalives = spawn(Keepalive::new(inner, IDLE, Repeat(())).with_timer(faulty()));
+    assert_pending!(keepalives.poll_next());
+    clock.advance(IDLE);
+    assert_ready_eq!(keepalives.poll_next(), Some(()));
+    assert!(
+        panic_of(|| keepalives.poll_next())
+            .message
+            .contains("no timer")
+    );
+    assert_pending!(keepalives.poll_next());
+    clock.advance(IDLE);
+    assert_ready_eq!(keepalives.poll_next(), Some(()));
+
+    let (_remote, inner) = source::<()>();
+    let mut ending = spawn(IdleTimeout::new(inner, IDLE).with_timer(faulty()));
+    assert_pending!(ending.poll_next());
+    clock.advance(IDLE / 2);
+    assert!(panic_of(|| ending.poll_next()).message.contains("no timer"));
+    for _ in 0..2 {
+        assert_pending!(ending.poll_next());
+        clock.advance(IDLE / 2);
+    }
+    assert_eq!(answer_of(&mut ending), Poll::Ready(None));
 }
