@@ -107,6 +107,10 @@
 //! let ticks = IntervalStream::new(interval(idle)).map(|_| Some(item));
 //! let events = stream::select(bus().map(Some).chain(stream::iter([None])), ticks)
 //!     .scan((), |(), event| ready(event));
+//! # assert!(events.take_until(sleep(lifetime)).count().await > 5);
+//! # let ticks = IntervalStream::new(interval(idle)).map(|_| Some(item));
+//! # let ended = stream::select(stream::iter([Some(1), None]), ticks).scan((), |(), event| ready(event));
+//! # assert!(ended.take(5).count().await < 5);
 //!
 //! // A pause: turn the adapter off, and on again.
 //! let mut events = pin!(bus().keepalive(idle, item));
@@ -129,6 +133,7 @@
 //! let events = bus().map(Some).idle_timeout_with(idle, || { timed_out.set(true); None });
 //! let fallback = stream::once(async { timed_out.get() }).filter(|out| ready(*out)).flat_map(|_| other.clone());
 //! let events = events.filter_map(ready).chain(fallback);
+//! # assert_eq!(events.collect::<Vec<_>>().await, [1, 2, 3]);
 //!
 //! // A keepalive made by a future.
 //! let events = bus().map(Some).keepalive(idle, None).then(|item| async move {
