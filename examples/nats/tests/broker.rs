@@ -242,7 +242,7 @@ async fn streams_end_with_a_reason_when_the_broker_hangs() {
 
 #[tokio::test]
 #[ignore = "needs nats-server: run .ci/install"]
-async fn a_quiet_subject_is_not_taken_for_a_dead_broker() {
+async fn an_idle_subject_is_not_mistaken_for_a_dead_broker() {
     let broker = Broker::start().await;
     let server = broker.server("1s").await;
     let mut events = open(&server).await;

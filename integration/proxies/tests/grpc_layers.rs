@@ -132,7 +132,7 @@ async fn with_caddy(server: SocketAddr, timeout: Duration) -> Result<RunningProx
     start.await?.context("Caddy is a proxy")
 }
 
-/// A silent stream dies unless both sides have their layer, and unary calls pass.
+/// An idle stream dies unless both sides have their layer, and unary calls pass.
 async fn idle_streams_live(start: impl Start) -> Result<()> {
     // The server does not send keepalives, so the proxy cuts the stream off. The client does not.
     let (off, _reporter) = serve(Duration::ZERO).await?;
@@ -156,8 +156,8 @@ async fn idle_streams_live(start: impl Start) -> Result<()> {
     let proxy = start(on, TIMEOUT).await?;
     let mut client = kept(proxy.addr).await?;
     let mut statuses = watch(&mut client).await?;
-    let silence = timeout(3 * TIMEOUT, statuses.message()).await;
-    assert!(silence.is_err(), "{silence:?}");
+    let idle = timeout(3 * TIMEOUT, statuses.message()).await;
+    assert!(idle.is_err(), "{idle:?}");
     let check = client.check(request).await?.into_inner();
     assert_eq!(check.status(), ServingStatus::Serving);
     reporter.set_service_status("", Serving::NotServing).await;
