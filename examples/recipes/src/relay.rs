@@ -37,7 +37,7 @@ pub fn respond(upstream: reqwest::Response, idle: Duration, timeout: Duration) -
 
 /// Passes on the bytes of an upstream. A keepalive goes out only between two events.
 ///
-/// An upstream that sends nothing for `timeout` is taken for dead, even inside an event.
+/// An upstream that sends nothing for `timeout` is considered dead, even inside an event.
 pub fn tokens<S, E>(
     upstream: S,
     idle: Duration,
