@@ -20,7 +20,7 @@ use super::{
 };
 use crate::script::{self, Script, Step};
 
-/// When a call ends whose server has promised keepalives.
+/// The time after which a call ends if its server has promised keepalives.
 const LIMIT: Duration = Duration::from_secs(60);
 
 async fn kept(steps: impl IntoIterator<Item = Step>) -> GrpcClientBody<Script> {
@@ -108,7 +108,7 @@ async fn held_back_bytes_come_before_the_end_of_a_call_on_which_nothing_comes() 
 
 #[tokio::test(start_paused = true)]
 async fn a_call_goes_on_while_keepalives_come() {
-    // As late as a keepalive can be, and still be in time.
+    // The latest time at which a keepalive is in time.
     let late = LIMIT - Duration::from_secs(1);
     let steps = (0..100).flat_map(|_| [Step::Wait(late), script::data(MARKER)]);
     let mut body = kept(steps).await;

@@ -18,7 +18,7 @@ use crate::{
 
 const IDLE: Duration = Duration::from_secs(20);
 
-/// When a call ends that receives nothing.
+/// The time after which a call ends if it receives nothing.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn layer() -> KeepaliveLayer {
