@@ -38,10 +38,9 @@ pin_project! {
     ///
     /// # Where to put it
     ///
-    /// - **On a server, put it below the `Keepalive`**, as in `events.idle_timeout(..).keepalive(..)`. On
-    ///   their own, keepalives make a hung stream look healthy forever. An idle timeout below limits how
-    ///   long that can last. An idle timeout above a `Keepalive` with a shorter `idle` never fires, because
-    ///   keepalives are items.
+    /// - **On a server, put it below the `Keepalive`**, as in `events.idle_timeout(..).keepalive(..)`. [The
+    ///   page of this crate](crate#keepalives-and-idle-timeouts-together) says why. An idle timeout above a
+    ///   `Keepalive` with a shorter `idle` never fires, because keepalives are items.
     /// - **On a client, put it below whatever drops keepalives**, such as a parser or a filter. Above it,
     ///   the timeout does not see the keepalives and ends a healthy stream. Set `idle` to two or three
     ///   times the server's keepalive interval to detect a dead server.
