@@ -67,13 +67,10 @@ pin_project! {
     ///
     /// # Panics
     ///
-    /// A stream with the default timer belongs to the Tokio runtime in which it first becomes idle. A poll
-    /// that finds it idle panics
-    ///
-    /// - if it is the first such poll, and there is no Tokio runtime with the time driver enabled, or
-    /// - if that runtime has been shut down.
-    ///
-    /// Items and the end of the stream are passed on in any case. [`TokioTimer`] has the details.
+    /// With the default timer, a stream belongs to the Tokio runtime in which it first becomes idle. If there
+    /// is no runtime with the time driver enabled at that time, the poll panics. If the runtime has been shut
+    /// down, every poll that finds the stream idle panics. Items and the end of the stream are passed on in
+    /// any case.
     ///
     /// If the inner stream panics, the panic propagates. The idle clock keeps running, and the adapter
     /// can be polled again.
