@@ -73,7 +73,7 @@ impl Backrest for Events {
         let events = events
             .map_err(|_| Status::unavailable("the broker does not answer"))?
             .map_err(|error| {
-                Status::unavailable(format!("cannot subscribe at the broker: {error}"))
+                Status::unavailable(format!("cannot subscribe to the broker: {error}"))
             })?;
         let events = events
             .map(|message| {
