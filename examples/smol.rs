@@ -12,7 +12,7 @@ fn main() {
         // One item, and then nothing.
         let source = stream::iter(["backup started"]).chain(stream::pending());
         let mut events = source
-            .idle_timeout_with(second * 3, || "gave up")
+            .idle_timeout_with(second * 3, || "timed out")
             .with_timer(SleepTimer::new(Timer::after))
             .keepalive(second, "(keepalive)")
             .with_timer(SleepTimer::new(Timer::after));

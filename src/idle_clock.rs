@@ -24,13 +24,13 @@ impl State {
     const RUNNING: Self = Self(1);
     /// The timer is armed for the second half of `idle`.
     const SECOND_HALF: Self = Self(2);
-    /// The idle time has passed, or the first keepalive is to be immediate. The inner stream is asked once
-    /// more.
+    /// The idle time has passed, or the first keepalive is immediate. The next poll of the inner stream
+    /// decides.
     const DUE: Self = Self(Self::RARE);
     /// The stream has ended.
     const TERMINATED: Self = Self(Self::RARE + 1);
 
-    /// The first of the two rare states, from which on one bit is set.
+    /// The first of the two rare states. Its bit is set in both of them, and in no other state.
     const RARE: u64 = 4;
 
     /// The number of values that fit into the word next to the idle time.
@@ -142,9 +142,10 @@ impl<T: Timer> IdleClock<T> {
     }
 
     /// Returns `Ready` if the idle time has passed, and the inner stream has the budget to return an item
-    /// that came before. Then ask it once more.
+    /// that came before. The caller then polls it once more. Without budget, the task is woken, and its next
+    /// poll decides.
     ///
-    /// Call it after the inner stream has returned `Pending`. Once the budget is spent, the next poll decides.
+    /// Call it after the inner stream has returned `Pending`.
     // Always inlined, because a call would add a nanosecond to each poll that returns `Pending`.
     #[inline(always)]
     pub(crate) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -14,9 +14,10 @@ pin_project! {
     /// A stream that ends when the inner stream has been idle for a given time.
     ///
     /// Create it with [`idle_timeout`] or [`idle_timeout_with`]. When the idle clock reaches `idle`, the
-    /// adapter yields its last item, if it has one, and ends. [`Duration::ZERO`] turns the timeout off, so
-    /// for a deadline that may have passed, use `deadline.saturating_duration_since(now).max(MIN)`, where
-    /// `MIN` is the shortest time that you want to wait.
+    /// adapter yields its last item, if it has one, and ends. [`Duration::ZERO`] turns the timeout off. If you
+    /// compute `idle` from a deadline that may have passed, write
+    /// `deadline.saturating_duration_since(now).max(MIN)`, where `MIN` is the shortest time that you want to
+    /// wait.
     ///
     /// [`Keepalive`](crate::Keepalive) states the [rules](crate::Keepalive#rules), including what the idle
     /// clock is. Its [panics](crate::Keepalive#panics) and [cancel
@@ -33,17 +34,16 @@ pin_project! {
     /// - If the consumer is away only in the second half, the stream gets one more poll before it ends. An
     ///   item that needs more than that is lost.
     /// - The timeout is late by at most twice the timer's resolution and the scheduling delay.
-    /// - A consumer that is away before each poll sees the end at its fourth idle poll.
+    /// - If the consumer is away before every poll, the stream ends at the fourth poll that finds it idle.
     ///
     /// # Where to put it
     ///
-    /// - **On a server, put it below the `Keepalive`**, as in `events.idle_timeout(..).keepalive(..)`. On
-    ///   their own, keepalives make a hung source look healthy forever. An idle timeout below limits how
-    ///   long that can last. An idle timeout above a `Keepalive` with a shorter `idle` never fires, because
-    ///   keepalives are items.
+    /// - **On a server, put it below the `Keepalive`**, as in `events.idle_timeout(..).keepalive(..)`. [The
+    ///   page of this crate](crate#keepalives-and-idle-timeouts-together) says why. An idle timeout above a
+    ///   `Keepalive` with a shorter `idle` never fires, because keepalives are items.
     /// - **On a client, put it below whatever drops keepalives**, such as a parser or a filter. Above it,
     ///   the timeout does not see the keepalives and ends a healthy stream. Set `idle` to two or three
-    ///   times the server's keepalive interval to detect a dead peer.
+    ///   times the server's keepalive interval to detect a dead server.
     ///
     /// # Naming the type
     ///

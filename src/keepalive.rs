@@ -35,13 +35,15 @@ pin_project! {
     /// for ten times `idle` gets one keepalive, not ten.
     ///
     /// **An item always wins over a keepalive.** If the inner stream has an item or has ended, that comes
-    /// first, however overdue the keepalive is. Once the timer has expired, the adapter polls the inner
-    /// stream again, because an item may have come in the meantime. The rule also holds when the task has
-    /// spent its [cooperative budget], which makes every Tokio resource return `Pending`, even if it has an
-    /// item. The adapter then inserts no keepalive before a poll that begins with budget left.
+    /// first, however overdue the keepalive is. When the timer has expired, the adapter polls the inner
+    /// stream once more, because an item may have arrived in the meantime.
+    ///
+    /// The same holds if the task has spent its [cooperative budget]. Every Tokio resource then returns
+    /// `Pending`, even if it has an item, so the adapter cannot tell whether the inner stream is idle. It
+    /// inserts the keepalive in the next poll that begins with budget left and finds no item.
     ///
     /// **Every item is activity**, including an `Err`. A filler of your own can
-    /// [exclude](Fill::observe) some of them.
+    /// [exclude](Fill::observe) items.
     ///
     /// **A terminated stream stays terminated.** After the end, the adapter returns `None` forever, yields
     /// no more keepalives, and never polls the inner stream again. It is a [`FusedStream`] even if the
@@ -65,9 +67,10 @@ pin_project! {
     ///
     /// # Panics
     ///
-    /// With [`TokioTimer`], a poll panics if the stream becomes idle for the first time outside a Tokio
-    /// runtime with the time driver enabled. Polling an idle stream also panics after the runtime in which it
-    /// first became idle has been shut down. In both cases, items and the end are still passed on.
+    /// With the default timer, a stream belongs to the Tokio runtime in which it first becomes idle. If there
+    /// is no runtime with the time driver enabled at that time, the poll panics. If the runtime has been shut
+    /// down, every poll that finds the stream idle panics. Items and the end of the stream are passed on in
+    /// any case.
     ///
     /// If the inner stream panics, the panic propagates. The idle clock keeps running, and the adapter
     /// can be polled again.

@@ -1,7 +1,7 @@
 //! Keeps long-lived streams alive through proxies.
 //!
-//! Proxies and load balancers close a response on which nothing has been sent for a while, often for 60
-//! seconds. This crate adds two adapters to every [`Stream`]:
+//! Proxies and load balancers close a response that has sent nothing for a while, often for 60 seconds. This
+//! crate adds two adapters to every [`Stream`]:
 //!
 //! - [`keepalive`] inserts an item of your choice whenever the stream has been idle for a given time.
 //! - [`idle_timeout`] ends a stream that has been idle for a given time.
@@ -63,8 +63,8 @@
 //!
 //! # Keepalives and idle timeouts together
 //!
-//! On their own, keepalives make a hung source look healthy forever. An idle timeout below the keepalive,
-//! that is, closer to the source, limits how long that can last:
+//! On their own, keepalives make a hung stream look healthy forever. An idle timeout below the keepalive,
+//! that is, closer to the inner stream, limits how long that can last:
 //!
 //! ```
 //! use std::time::Duration;
@@ -77,9 +77,8 @@
 //!     .keepalive(Duration::from_secs(20), 0); // the client gets an item every 20 seconds
 //! ```
 //!
-//! On the client, set `idle_timeout` to two or three times the server's keepalive interval to detect a dead
-//! peer. **Put it below whatever drops keepalives**, such as a parser or a filter. Above it, the timeout does
-//! not see the keepalives and ends a healthy stream.
+//! On a client, an idle timeout detects a dead server.
+//! [`IdleTimeout`](IdleTimeout#where-to-put-it) says where to put it.
 //!
 //! # What is left out
 //!
@@ -117,7 +116,7 @@
 //! events.as_mut().set_idle(Duration::ZERO);
 //! events.as_mut().set_idle(idle);
 //!
-//! // Another limit for the first item.
+//! // A different limit for the first item.
 //! let mut events = pin!(bus().idle_timeout(first));
 //! events.next().await;
 //! events.as_mut().set_idle(idle);
@@ -195,7 +194,7 @@
 //!
 //! # Minimum Rust version
 //!
-//! This crate needs Rust 1.85. A minor release may raise the minimum, a patch release does not.
+//! This crate needs Rust 1.85. A minor release may raise the minimum; a patch release does not.
 //!
 //! [`keepalive`]: KeepaliveExt::keepalive
 //! [`keepalive_with`]: KeepaliveExt::keepalive_with

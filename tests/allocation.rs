@@ -153,7 +153,7 @@ fn timers_that_share_a_queue_leave_nothing_behind() {
             assert!(waits.poll_expired(&mut cx).is_pending());
         });
     };
-    lives(); // what the first runtime of a process leaves
+    lives(); // the first runtime of a process leaves some memory behind
     let allocated = measure(lives);
     assert_eq!(allocated.count_current, 0, "{allocated:?}");
 }

@@ -174,7 +174,7 @@ impl Model {
         if self.layers[top].has_ended() {
             return Outcome::End;
         }
-        // It is decided if it was known before that it is due, and the inner stream had budget.
+        // This poll decides if the layer was known to be due before it, and the inner stream had budget.
         let decides = self.layers[top].is_due() && budget != Budget::SpentBefore;
         let found = self.poll(top, budget);
         if found != Outcome::Nothing {

@@ -1,4 +1,4 @@
-//! Asks for keepalives in gRPC calls, removes them, and ends calls on which nothing comes any more.
+//! Asks for keepalives in gRPC calls, removes them, and ends calls that receive nothing more.
 
 mod body;
 
@@ -22,21 +22,21 @@ use tower_service::Service;
 pub use self::body::GrpcClientBody;
 use crate::promise;
 
-/// A [`Layer`] for gRPC clients. The server keeps their calls alive, and nobody who uses the client sees it.
+/// A [`Layer`] for gRPC clients. The server keeps their calls alive, and users of the client see no keepalives.
 ///
 /// The layer does three things:
 ///
 /// - It asks for keepalives, with the header `stream-keepalive: 1`. A server with
-///   [`KeepaliveLayer`](crate::KeepaliveLayer) answers with the idle time after which it sends them. Other
-///   servers ignore the header.
-/// - It removes the keepalives, below the decoder. So unary calls, interceptors and limits of the size of a
+///   [`KeepaliveLayer`](crate::KeepaliveLayer) promises them with its idle time. Other servers ignore the
+///   header.
+/// - It removes the keepalives below the decoder, so unary calls, interceptors and limits on the size of a
 ///   message work as before.
-/// - If the server has answered, but nothing has come for three times its idle time, it ends the call with
-///   `UNAVAILABLE`, and resets the stream. A server that has not answered is never cut off, unless you set an
-///   [`idle_timeout`](Self::idle_timeout).
+/// - It ends a call with `UNAVAILABLE`, and resets its stream, if the server has promised keepalives and the
+///   call has received nothing for three times the server's idle time. A server that has promised none is
+///   never cut off, unless you set an [`idle_timeout`](Self::idle_timeout).
 ///
-/// The idle time of a call is the time in which somebody waits for its next message and nothing comes. A
-/// consumer that does not read does not end its call.
+/// Only the time during which the consumer waits for a message counts as idle. A consumer that does not read
+/// does not end its call.
 ///
 /// Put the layer around a channel of tonic, or any other service that sends requests. Requests of other
 /// content types than `application/grpc` and `application/grpc+proto` pass unchanged.
@@ -66,7 +66,8 @@ impl GrpcClientLayer {
         Self::default()
     }
 
-    /// Also ends a call with `UNAVAILABLE` if its server sends no keepalives and nothing has come for `idle`.
+    /// Also ends a call with `UNAVAILABLE` if its server has promised no keepalives and the call has received
+    /// nothing for `idle`.
     ///
     /// The wait for the response head counts too, for every server. The head of a unary call comes with its
     /// message, so `idle` has to be longer than the slowest unary call takes.
@@ -188,8 +189,8 @@ impl<F: Future> fmt::Debug for GrpcClientFuture<F> {
     }
 }
 
-/// How many idle times of the server may pass without a byte. One keepalive may be lost in a mishap of the
-/// network, two in a row say that nobody sends them.
+/// How many idle times of the server may pass without a byte. A keepalive may be late on a bad network, but
+/// two missing keepalives in a row mean that the server is gone.
 const MISSED: u32 = 3;
 
 /// A response that has ended with `UNAVAILABLE`.
@@ -201,7 +202,7 @@ fn unavailable_head<B: Body<Data = Bytes>>(idle: Duration) -> Response<GrpcClien
     response
 }
 
-/// The status of a call on which nothing has come for `idle`, as headers or trailers.
+/// The status of a call that has received nothing for `idle`, as headers or trailers.
 fn unavailable(idle: Duration) -> HeaderMap {
     // In whole milliseconds, the duration needs no `µ`, which would have to be percent-encoded.
     let idle = Duration::from_millis(promise::millis(idle));

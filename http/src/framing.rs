@@ -5,13 +5,14 @@
 //! These fillers read the bytes as they pass, and hold a keepalive back in such a place. They keep a few
 //! bytes of state, copy nothing and allocate nothing. No keepalive follows an error or the trailers.
 //!
-//! An empty chunk is no activity, because it sends nothing. A filler passes it on. If the stream becomes the
-//! body of a response, filter empty chunks out: some clients close an HTTP/2 connection with many of them.
+//! An empty chunk is passed on, but is no activity, because it sends nothing. If the stream becomes the body of
+//! a response, filter empty chunks out: some clients close an HTTP/2 connection with many of them.
 //!
 //! A filler sees no headers. The bytes must be uncompressed, and a relayed response must not copy the
-//! `content-length` of its upstream. The items have to be [`Bytes`]: for other chunks, call
-//! `map_ok(Bytes::from)` first. Otherwise the compiler suggests to wrap the filler in a closure, which does
-//! not help.
+//! `content-length` of its upstream.
+//!
+//! The items have to be [`Bytes`]. For other chunks, such as `Vec<u8>`, call `map_ok(Bytes::from)` first.
+//! Without it, the compiler suggests wrapping the filler in a closure, which does not help.
 //!
 //! [`Framing`] describes a format of your own, and [`Framed`] makes a filler of it.
 //!

@@ -20,7 +20,7 @@ use crate::{
 /// states the other rules.
 ///
 /// The idle time of each body is in the last quarter below `idle`, so that the keepalives of many responses do
-/// not come in the same instant. [`without_spread`](Self::without_spread) says why.
+/// not all come at the same time. [The page of this crate](crate#many-streams-slow-clients) says why.
 ///
 /// A gRPC client with [`GrpcClientLayer`](crate::GrpcClientLayer) asks for keepalives that nobody sees, and gets
 /// them without a setting.
@@ -135,15 +135,15 @@ impl KeepaliveLayer {
     }
 
     /// Also inserts empty messages into calls of gRPC, gRPC-Web and Connect if `accept` returns `true` for the
-    /// head of their request. If the method is used more than once, it is enough that one of the closures does.
+    /// head of the request. If you use the method more than once, one closure that returns `true` is enough.
     ///
     /// An empty message is the default value of every proto3 message. The client gets it as one more
-    /// item of the call. Only accept calls whose response is a stream, and whose clients expect such an item:
-    /// a response of one message must stay one message. If the default value means something, as `UNKNOWN`
+    /// item of the call. Only accept calls whose response is a stream, and whose clients expect such an item.
+    /// A unary response must stay a single message. If the default value means something, as `UNKNOWN`
     /// does in `grpc.health.v1`, wrap the stream of messages with `stream-keepalive` instead.
     ///
-    /// A client that [asks for it](crate::GrpcClientLayer) gets keepalives that nobody sees instead, whether or not
-    /// `accept` returns `true`.
+    /// A client with [`GrpcClientLayer`](crate::GrpcClientLayer) gets keepalives that nobody sees instead, whether
+    /// or not `accept` returns `true`.
     ///
     /// `accept` is called only if the content type of the request begins with `application/grpc` or
     /// `application/connect+`.
@@ -174,14 +174,14 @@ impl KeepaliveLayer {
         self.with(|config| config.calls.add(accept))
     }
 
-    /// Also fills responses of this content type, with a filler of your choice.
+    /// Also inserts keepalives into responses of this content type, with a filler of your choice.
     ///
-    /// A content type that begins with `+` stands for every one that ends with it. If the method is used more
-    /// than once for a content type, the last one counts. [`Framing`] shows a format of your own.
+    /// A content type that begins with `+` stands for every one that ends with it. If you use the method more
+    /// than once for a content type, the last call counts. [`Framing`] shows a format of your own.
     ///
-    /// Content types that begin with `application/grpc` or `application/connect+` are filled only if
-    /// [`grpc`](Self::grpc) accepts the call, and if its client does not
-    /// [ask for other keepalives](crate::GrpcClientLayer).
+    /// The filler of a content type that begins with `application/grpc` or `application/connect+` is used only
+    /// for calls that [`grpc`](Self::grpc) accepts, and whose clients do not have a
+    /// [`GrpcClientLayer`](crate::GrpcClientLayer).
     ///
     /// # Example
     ///
@@ -234,13 +234,10 @@ impl KeepaliveLayer {
         self.with(|config| config.timers = Some(timers))
     }
 
-    /// Gives each body exactly the idle time that was asked for.
+    /// Gives each body exactly the idle time of the layer, or the one that its response chooses.
     ///
-    /// Without this method, the idle time of each body is in the last quarter below it, evenly spread. Bodies
-    /// that begin together, or that send the same event, would otherwise get their keepalives in the same
-    /// instant. A client that uses the crate `h2` takes many small frames that it has not read yet for an
-    /// attack, and then closes the connection with all its streams. Hyper's `http2_adaptive_window` allows 129.
-    /// The spread also evens out the CPU time of a server.
+    /// Without this method, the idle times are spread evenly over the last quarter below that. [The page of this
+    /// crate](crate#many-streams-slow-clients) says why. The spread also evens out the CPU time of a server.
     ///
     /// # Example
     ///
@@ -278,14 +275,13 @@ impl<S> Layer<S> for KeepaliveLayer {
     }
 }
 
-/// The idle time of one response, which the response chooses itself.
+/// The idle time of a single response.
 ///
-/// Put it into the extensions of a response to get another idle time than that of the layer, which may also be
-/// longer. [`Duration::ZERO`] turns keepalives off for this response.
+/// Put it into the extensions of a response to replace the idle time of the layer by a shorter or longer one.
+/// [`Duration::ZERO`] turns keepalives off for this response.
 ///
-/// A layer of one route does the same for all its responses: if there is another `KeepaliveLayer` outside, the
-/// inner one decides. For this purpose, a response that has passed an inner layer has `Idle(Duration::ZERO)` in
-/// its extensions.
+/// A `KeepaliveLayer` around one route does the same for all responses of the route: if there are two layers,
+/// the inner one decides. It then leaves `Idle(Duration::ZERO)` in the extensions, which turns the outer one off.
 ///
 /// # Example
 ///

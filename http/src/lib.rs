@@ -1,8 +1,8 @@
 //! Keeps the streaming responses of an HTTP server alive through proxies.
 //!
-//! Proxies and load balancers close a response on which nothing has been sent for a while, often for 60
-//! seconds. [`KeepaliveLayer`] inserts a keepalive whenever a response has been idle for a given time. It is
-//! a tower layer, so your handlers do not change.
+//! Proxies and load balancers close a response that has sent nothing for a while, often for 60 seconds.
+//! [`KeepaliveLayer`] inserts a keepalive whenever a response has been idle for a given time. It is a tower
+//! layer, so your handlers do not change.
 //!
 //! # Example
 //!
@@ -42,8 +42,8 @@
 //!
 //! | other layer | where to put [`KeepaliveLayer`] | what happens if it is outside |
 //! |---|---|---|
-//! | `GrpcWebLayer` of tonic-web | inside | it leaves calls in base64 alone, `application/grpc-web-text` |
-//! | `CompressionLayer` of tower-http | inside | it leaves compressed bodies alone; event streams are not compressed by default, so for them both orders work |
+//! | `GrpcWebLayer` of tonic-web | inside | calls in base64, `application/grpc-web-text`, get no keepalives |
+//! | `CompressionLayer` of tower-http | inside | compressed bodies get no keepalives; event streams are not compressed by default, so for them both orders work |
 //! | `ResponseBodyTimeoutLayer` of tower-http | inside | the timeout does not see the keepalives and ends the body |
 //!
 //! The other layers of tower-http can be on either side. If there are two layers of keepalives, the inner one
@@ -56,9 +56,8 @@
 //! [`sse`](KeepaliveLayer::sse). Give it JSON data, because some clients parse the data of every event as
 //! JSON.
 //!
-//! A gRPC client with [`GrpcClientLayer`] does not see the keepalives, and detects a dead server. Without it, a
-//! client of a call that [`grpc`](KeepaliveLayer::grpc) accepts gets an empty message as one more item: a message
-//! with default values.
+//! A gRPC client with [`GrpcClientLayer`] does not see the keepalives, and detects a dead server.
+//! [`grpc`](KeepaliveLayer::grpc) says what other gRPC clients get.
 //!
 //! # One response, one route
 //!
@@ -82,18 +81,18 @@
 //!
 //! # Many streams, slow clients
 //!
-//! A client that uses the crate `h2`, such as hyper, reqwest or tonic, takes many small frames that it has not
-//! read yet for an attack, and then closes the HTTP/2 connection with all its streams. The keepalives of
-//! responses that begin together, or that send the same event, would come in the same instant. The layer
-//! therefore gives each body an idle time between three quarters of `idle` and `idle`.
+//! Clients that use the crate `h2`, such as hyper, reqwest and tonic, treat many small frames that have not been
+//! read yet as an attack. They then close the HTTP/2 connection with all its streams. If responses begin at the
+//! same time, or send the same event, their keepalives would all come at the same time. The layer therefore
+//! gives each body an idle time between three quarters of `idle` and `idle`.
 //!
-//! Keepalives are small, so they pile up for a client that does not read. The page docs/proxies.md of the
-//! repository has the figures.
+//! If a client does not read, its keepalives pile up, and such a client closes the connection in the end. The
+//! page docs/proxies.md of the repository has the figures.
 //!
 //! # Shutdown
 //!
-//! A graceful shutdown waits for open responses, and keepalives do not close any. End your streams when the
-//! shutdown begins, for example with `take_until(token.cancelled_owned())`.
+//! A graceful shutdown waits for open responses, and a response that is kept alive does not end by itself. End
+//! your streams when the shutdown begins, for example with `take_until(token.cancelled_owned())`.
 //!
 //! # Features
 //!
@@ -118,7 +117,7 @@
 //!
 //! # Minimum Rust version
 //!
-//! This crate needs Rust 1.85. A minor release may raise the minimum, a patch release does not.
+//! This crate needs Rust 1.85. A minor release may raise the minimum; a patch release does not.
 //!
 //! [`stream-keepalive`]: https://docs.rs/stream-keepalive
 //! [`SharedTimers`]: https://docs.rs/stream-keepalive/latest/stream_keepalive/struct.SharedTimers.html

@@ -283,6 +283,7 @@ const FIXING: [HeaderName; 7] = [
 
 /// Returns whether the head of a response says which bytes its body has, so that others may not be added.
 fn head_fixes_bytes(status: StatusCode, headers: &HeaderMap) -> bool {
+    // A 205 must not have a body either (RFC 9110, section 15.3.6), and a keepalive would be one.
     let is_fixed_by_status = status.is_informational()
         || matches!(
             status,

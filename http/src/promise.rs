@@ -14,13 +14,13 @@ pub(crate) fn ask(request: &mut HeaderMap) {
     request.insert(STREAM_KEEPALIVE, HeaderValue::from_static(YES));
 }
 
-/// In the extensions of a request whose client has asked, so that an inner layer knows it too.
+/// Marks a request whose client has asked, in its extensions, so that an inner layer knows it too.
 #[derive(Clone, Copy)]
 struct Asked;
 
 /// Returns whether the client asks for keepalives, and removes the header.
 ///
-/// A handler that copies the metadata of a call into a call of its own would otherwise ask for keepalives that
+/// Otherwise, a handler that copies the metadata of a call into a call of its own would ask for keepalives that
 /// nobody removes.
 pub(crate) fn take_question(request: &mut request::Parts) -> bool {
     let question = request.headers.remove(STREAM_KEEPALIVE);

@@ -91,7 +91,7 @@ where
     fn start_sleep(&mut self) {
         let now = self.left.min(LONGEST_SLEEP);
         self.current = Some((self.sleep)(now));
-        // Not before the call, so that nothing is lost if it panics.
+        // Subtract it after the call, so that no time is lost if the call panics.
         self.left -= now;
     }
 }

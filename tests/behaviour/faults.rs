@@ -1,4 +1,4 @@
-//! Faults around a stream that it survives.
+//! Faults that a stream survives.
 
 use std::{
     pin::Pin,

@@ -13,7 +13,7 @@ on_every_clock! {
     nothing_follows_the_end_of_a_kept_alive_stream,
     nothing_follows_the_end_of_a_stream_with_a_timeout,
     nothing_follows_a_timeout,
-    nothing_follows_a_quiet_timeout,
+    nothing_follows_a_timeout_without_a_last_item,
     a_keepalive_does_not_fuse_or_end_anything,
     a_fused_inner_stream_is_left_alone_as_well,
     the_size_of_a_kept_alive_stream_has_no_upper_bound_until_it_ends,
@@ -69,7 +69,7 @@ async fn nothing_follows_a_timeout<C: Clock>(clock: C) {
     assert_eq!(remote.polls(), polls);
 }
 
-async fn nothing_follows_a_quiet_timeout<C: Clock>(clock: C) {
+async fn nothing_follows_a_timeout_without_a_last_item<C: Clock>(clock: C) {
     let (remote, source) = source();
     let mut events = spawn(IdleTimeout::new(source, C::IDLE).with_timer(clock.timer()));
     assert_pending!(events.poll_next());

@@ -53,7 +53,8 @@ fn slow(
     })
 }
 
-/// A source that gets an item, and then lets `idle` pass, in a poll that has found nothing. The counter says in which.
+/// A source whose poll finds nothing, then gets an item, and then lets `idle` pass before it returns. The counter says
+/// how many polls come before that one.
 fn late(clock: &ByHand) -> (Arc<AtomicUsize>, impl Stream<Item = &'static str> + Unpin) {
     let (remote, source) = source();
     let left = Arc::new(AtomicUsize::new(usize::MAX));
@@ -97,9 +98,8 @@ fn an_item_that_comes_during_a_poll_wins_over_the_timeout_that_becomes_due_in_it
     }
 }
 
-/// In real time: a poll begins before the deadline and returns after it. In between it finds nothing, and then an item
-/// comes before the deadline. Another thread lets the timer expire. Returns the event, or `None` if the machine was too
-/// slow.
+/// In real time: a poll finds nothing, then an item arrives before the deadline, and the poll returns after the deadline.
+/// Another thread lets the timer expire. Returns the event, or `None` if the machine was too slow.
 fn event_of_a_slow_poll(
     wrap: impl FnOnce(Strings) -> Strings,
     driver: &tokio::runtime::Runtime,

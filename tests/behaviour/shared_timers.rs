@@ -137,7 +137,7 @@ fn streams_that_come_and_go_do_not_take_the_slots_of_others() {
             assert!(is_pending(&mut timer, &waker));
             timer
         };
-        // The queue uses the room of one idle time again in the next.
+        // The queue reuses the memory of one idle time in the next.
         for _ in 0..3 {
             woken.store(0, Ordering::Relaxed);
             let mut stay: Vec<_> = (0..5).map(|_| waiting()).collect();
@@ -272,7 +272,7 @@ fn a_thread_whose_clock_is_behind_the_paused_clock_does_not_spin() {
             assert!(is_pending(&mut waits, Waker::noop()));
             advance(hour).await;
         });
-        // To this thread, an hour of the paused clock is not over. To the alarm it is.
+        // On the clock of this thread, the hour has not passed. On the alarm's paused clock, it has.
         let mut outside = timers.timer();
         outside.arm(hour / 2);
         assert!(!is_pending(&mut outside, Waker::noop()));
@@ -561,7 +561,7 @@ fn a_timer_that_enters_late_expires_no_other_before_the_runtime_has_polled_for_i
     });
 }
 
-/// The runtime fires timers and wakes their tasks in turn, and polls for input before and not in between.
+/// The runtime polls for input, and then fires timers and wakes their tasks in turn, without polling in between.
 #[test]
 fn a_waker_that_takes_long_lets_no_timer_overtake_a_line_that_came_meanwhile() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();

@@ -20,7 +20,7 @@ on_every_clock! {
     two_keepalives_due_at_the_same_time_are_one,
     a_timeout_below_limits_how_long_keepalives_go_on,
     a_timeout_due_with_a_keepalive_goes_first,
-    a_quiet_timeout_due_with_a_keepalive_goes_first,
+    a_timeout_without_a_last_item_that_is_due_with_a_keepalive_goes_first,
     an_item_restarts_both_clocks,
     a_timeout_above_sees_the_keepalives,
     a_shorter_timeout_above_does_not_wait_for_a_keepalive,
@@ -109,7 +109,7 @@ async fn a_timeout_due_with_a_keepalive_goes_first<C: Clock>(clock: C) {
     assert_ready_eq!(events.poll_next(), None);
 }
 
-async fn a_quiet_timeout_due_with_a_keepalive_goes_first<C: Clock>(clock: C) {
+async fn a_timeout_without_a_last_item_that_is_due_with_a_keepalive_goes_first<C: Clock>(clock: C) {
     let (_remote, source) = source();
     let events = IdleTimeout::new(source, C::IDLE).with_timer(clock.timer());
     let events = Keepalive::new(events, C::IDLE, Repeat(KEEPALIVE)).with_timer(clock.timer());

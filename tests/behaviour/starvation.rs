@@ -43,7 +43,7 @@ fn exact_spender() -> impl Stream<Item = &'static str> + Send + Unpin {
 }
 
 /// The same, but only the timer wakes the task.
-fn quiet_exact_spender() -> impl Stream<Item = &'static str> + Send + Unpin {
+fn idle_exact_spender() -> impl Stream<Item = &'static str> + Send + Unpin {
     stream::poll_fn(|_| {
         while has_budget_remaining() {
             consume_budget().now_or_never();
@@ -160,19 +160,19 @@ async fn a_budget_spender_is_kept_alive_on_time() {
 #[tokio::test(start_paused = true)]
 async fn an_exact_spender_is_kept_alive_on_time() {
     is_kept_alive_on_time(exact_spender()).await;
-    is_kept_alive_on_time(quiet_exact_spender()).await;
+    is_kept_alive_on_time(idle_exact_spender()).await;
 }
 
 #[test]
 fn an_exact_spender_is_kept_alive_by_one_thread() {
     is_kept_alive_by_one_thread(exact_spender());
-    is_kept_alive_by_one_thread(quiet_exact_spender());
+    is_kept_alive_by_one_thread(idle_exact_spender());
 }
 
 #[test]
 fn an_exact_spender_is_kept_alive_by_many_threads() {
     is_kept_alive_in_real_time(two_workers(), exact_spender());
-    is_kept_alive_in_real_time(one_worker(), quiet_exact_spender());
+    is_kept_alive_in_real_time(one_worker(), idle_exact_spender());
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,9 +30,9 @@ use tonic_events::proto::v1::{
 };
 use tower::Layer;
 
-/// Sends messages over a loopback connection, over gRPC and as server-sent events. Each is measured without
-/// keepalives, with the adapter and with the layer, and gRPC also with the layer of the client. Prints the messages per second and the CPU time of a message
-/// on both sides.
+/// Sends messages over a loopback connection, over gRPC and as server-sent events. Measures each without keepalives, with
+/// the adapter and with the layer, and gRPC also with the layer of the client. Prints the messages per second and the CPU
+/// time of a message on both sides.
 #[derive(Parser)]
 struct Args {
     /// The number of messages in a round

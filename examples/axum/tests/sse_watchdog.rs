@@ -111,7 +111,7 @@ async fn the_page_leaves_a_connection_that_never_opens() {
 
 #[tokio::test]
 #[ignore = "needs chromium: run .ci/install"]
-async fn the_page_stays_with_a_quiet_server_that_is_alive() {
+async fn the_page_stays_with_an_idle_server_that_is_alive() {
     let page = Page::open("2s", "").await;
     // More than four times the limit of the watchdog.
     sleep(Duration::from_secs(26)).await;

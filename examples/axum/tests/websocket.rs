@@ -33,7 +33,7 @@ fn line(number: u32) -> Line {
 }
 
 /// A feed that is idle for ten idle times, and then has one line.
-fn quiet() -> impl Stream<Item = Event> + Send + 'static {
+fn idle() -> impl Stream<Item = Event> + Send + 'static {
     let later = stream::once(async {
         sleep(10 * IDLE).await;
         event(1)
@@ -80,7 +80,7 @@ async fn connect(
 
 #[tokio::test]
 async fn a_keepalive_is_a_message_that_carries_the_interval_and_where_to_resume() {
-    let (addr, _ended) = server(quiet()).await;
+    let (addr, _ended) = server(idle()).await;
     let socket = connect(addr).await;
     let mut texts = pin!(socket.filter_map(async |message| {
         let message = message.unwrap();
@@ -104,8 +104,8 @@ async fn a_keepalive_is_a_message_that_carries_the_interval_and_where_to_resume(
 }
 
 #[tokio::test]
-async fn a_client_keeps_a_quiet_connection_that_is_alive() {
-    let (addr, _ended) = server(quiet()).await;
+async fn a_client_keeps_an_idle_connection_that_is_alive() {
+    let (addr, _ended) = server(idle()).await;
     let mut lines = pin!(listen(connect(addr).await, 3 * IDLE));
     assert_eq!(within(lines.next()).await.unwrap().unwrap(), line(1));
 }
@@ -149,7 +149,7 @@ async fn detects_a_dead_client(feed: impl Stream<Item = Event> + Send + 'static)
 
 #[tokio::test]
 async fn the_server_detects_a_dead_client() {
-    detects_a_dead_client(quiet()).await;
+    detects_a_dead_client(idle()).await;
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn keeps_a_client_that_only_reads(feed: impl Stream<Item = Event> + Send +
 
 #[tokio::test]
 async fn the_server_keeps_a_client_that_only_reads() {
-    keeps_a_client_that_only_reads(quiet()).await;
+    keeps_a_client_that_only_reads(idle()).await;
 }
 
 #[tokio::test]

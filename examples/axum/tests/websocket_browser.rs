@@ -52,7 +52,7 @@ async fn a_page_that_is_cut_off_before_its_first_line_misses_nothing() {
 
 #[tokio::test]
 #[ignore = "needs chromium: run .ci/install"]
-async fn the_page_and_the_server_keep_a_quiet_connection_that_is_alive() {
+async fn the_page_and_the_server_keep_an_idle_connection_that_is_alive() {
     let (_server, _forwarder, browser) = start("2s").await;
     // Four times the limit of both ends.
     sleep(Duration::from_secs(24)).await;

@@ -51,7 +51,7 @@ struct Args {
 
     /// End all streams when the broker has been idle for this long; 0s never ends them
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
-    give_up: Duration,
+    idle_timeout: Duration,
 }
 
 struct Events {
@@ -73,7 +73,7 @@ impl Backrest for Events {
         let events = events
             .map_err(|_| Status::unavailable("the broker does not answer"))?
             .map_err(|error| {
-                Status::unavailable(format!("cannot subscribe at the broker: {error}"))
+                Status::unavailable(format!("cannot subscribe to the broker: {error}"))
             })?;
         let events = events
             .map(|message| {
@@ -86,7 +86,7 @@ impl Backrest for Events {
                 "the server is stopping",
             )))))
             // Below the keepalive, which would make a dead broker look healthy forever.
-            .idle_timeout_with(self.args.give_up, || {
+            .idle_timeout_with(self.args.idle_timeout, || {
                 Err(Status::unavailable("the broker has been idle for too long"))
             })
             .keepalive(self.args.keepalive, Ok(OperationEvent::keep_alive()));

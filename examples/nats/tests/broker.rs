@@ -47,16 +47,16 @@ impl Broker {
         *self = Self::start_at(self.addr).await;
     }
 
-    async fn server(&self, give_up: &str) -> Server {
-        self.server_at(give_up, (Ipv4Addr::LOCALHOST, 0).into())
+    async fn server(&self, idle_timeout: &str) -> Server {
+        self.server_at(idle_timeout, (Ipv4Addr::LOCALHOST, 0).into())
             .await
     }
 
-    async fn server_at(&self, give_up: &str, addr: SocketAddr) -> Server {
+    async fn server_at(&self, idle_timeout: &str, addr: SocketAddr) -> Server {
         let mut command = piped(env!("CARGO_BIN_EXE_nats-events"));
         command.args(["--listen", &addr.to_string()]);
         command.args(["--nats", &self.addr.to_string()]);
-        command.args(["--keepalive", "200ms", "--give-up", give_up]);
+        command.args(["--keepalive", "200ms", "--idle-timeout", idle_timeout]);
         Server::start(&mut command).await.unwrap()
     }
 }
@@ -66,9 +66,9 @@ async fn open(server: &Server) -> Streaming<OperationEvent> {
 }
 
 /// A broker, a server, and a subscriber that has seen an event.
-async fn live(give_up: &str) -> (Broker, Server, Streaming<OperationEvent>) {
+async fn live(idle_timeout: &str) -> (Broker, Server, Streaming<OperationEvent>) {
     let broker = Broker::start().await;
-    let mut server = broker.server(give_up).await;
+    let mut server = broker.server(idle_timeout).await;
     let mut events = open(&server).await;
     let text = publish_until(&mut server, "before", next_text(&mut events)).await;
     assert!(text.unwrap().starts_with("before"));
@@ -103,7 +103,12 @@ async fn publish_until<T>(server: &mut Server, what: &str, seen: impl Future<Out
 /// The client of `tonic-events`, as a user runs it.
 async fn client(addr: SocketAddr) -> Program {
     let mut command = piped(example::binary("client").await.unwrap());
-    command.args(["--connect", &format!("http://{addr}"), "--give-up", "2s"]);
+    command.args([
+        "--connect",
+        &format!("http://{addr}"),
+        "--idle-timeout",
+        "2s",
+    ]);
     let mut client = Program::start(&mut command).unwrap();
     client.stderr.line_with("connected").await.unwrap();
     client
@@ -206,7 +211,7 @@ async fn expect_that_the_broker_is_missed(server: &Server, events: &mut Streamin
     };
     assert_eq!(end.code(), Code::Unavailable, "{end}");
     assert!(end.message().contains("the broker has been idle"), "{end}");
-    // Keepalives came until the end, because `give_up` is five times as long as their interval.
+    // Keepalives came until the end, because `idle_timeout` is five times as long as their interval.
     assert!(keepalives >= 2, "{keepalives}");
 
     // A new stream is refused, or ends with the same status.
@@ -237,7 +242,7 @@ async fn streams_end_with_a_reason_when_the_broker_hangs() {
 
 #[tokio::test]
 #[ignore = "needs nats-server: run .ci/install"]
-async fn a_quiet_subject_is_not_taken_for_a_dead_broker() {
+async fn an_idle_subject_is_not_mistaken_for_a_dead_broker() {
     let broker = Broker::start().await;
     let server = broker.server("1s").await;
     let mut events = open(&server).await;

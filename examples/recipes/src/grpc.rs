@@ -63,7 +63,7 @@ mod tests {
     // Ten idle times leave room for a busy machine.
 
     #[tokio::test]
-    async fn a_quiet_server_that_sends_keepalives_does_not_time_out() {
+    async fn an_idle_server_that_sends_keepalives_does_not_time_out() {
         let mut events = pin!(events(subscribe(IDLE).await, 10 * IDLE));
         let event = events.next().await.unwrap().unwrap();
         assert!(matches!(event.event, Some(Event::CreatedOperations(_))));

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_quiet_server_that_sends_keepalives_does_not_time_out() {
+    async fn an_idle_server_that_sends_keepalives_does_not_time_out() {
         let messages = messages(lines(source(), IDLE), 3 * IDLE);
         let messages: Vec<_> = messages.try_collect().await.unwrap();
         assert_eq!(messages, [FIRST, SECOND]);

@@ -37,7 +37,7 @@ pub fn respond(upstream: reqwest::Response, idle: Duration, timeout: Duration) -
 
 /// Passes on the bytes of an upstream. A keepalive goes out only between two events.
 ///
-/// An upstream that sends nothing for `timeout` is taken for dead, even inside an event.
+/// An upstream that sends nothing for `timeout` is considered dead, even inside an event.
 pub fn tokens<S, E>(
     upstream: S,
     idle: Duration,
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     const IDLE: Duration = Duration::from_secs(20);
-    const GIVE_UP: Duration = Duration::from_secs(600);
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
     const STALL: Duration = Duration::from_secs(130);
 
     /// The answer "Hello.", as the common APIs stream it.
@@ -103,7 +103,9 @@ mod tests {
         let all = parse(stream::iter([Ok(Bytes::from_static(ANSWER.as_bytes()))])).await;
         assert_eq!(all.len(), 3);
         for place in 1..ANSWER.len() {
-            let relayed: Vec<_> = tokens(stalling(&[place]), IDLE, GIVE_UP).collect().await;
+            let relayed: Vec<_> = tokens(stalling(&[place]), IDLE, IDLE_TIMEOUT)
+                .collect()
+                .await;
             // One keepalive comes immediately, before the first token, and six during the stall.
             let keepalives = relayed
                 .iter()
@@ -116,7 +118,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_a_stall_between_two_events_is_filled() {
         let places = [30, ANSWER.find("\n\n").unwrap() + 2];
-        let relayed: Vec<_> = tokens(stalling(&places), IDLE, GIVE_UP)
+        let relayed: Vec<_> = tokens(stalling(&places), IDLE, IDLE_TIMEOUT)
             .try_collect()
             .await
             .unwrap();
@@ -141,7 +143,11 @@ mod tests {
     async fn an_upstream_that_hangs_inside_an_event_times_out() {
         let half = Bytes::from_static(&ANSWER.as_bytes()[..30]);
         let hung = stream::iter([Ok::<_, Infallible>(half)]).chain(stream::pending());
-        let relayed = timeout(2 * GIVE_UP, tokens(hung, IDLE, GIVE_UP).collect::<Vec<_>>()).await;
+        let relayed = timeout(
+            2 * IDLE_TIMEOUT,
+            tokens(hung, IDLE, IDLE_TIMEOUT).collect::<Vec<_>>(),
+        )
+        .await;
         let relayed = relayed.expect("the upstream times out");
         let error = relayed.last().unwrap().as_ref().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -161,11 +167,11 @@ mod tests {
                 .header(CONTENT_TYPE, content_type)
                 .body(inner)
                 .unwrap();
-            let response = respond(upstream.into(), IDLE, GIVE_UP);
+            let response = respond(upstream.into(), IDLE, IDLE_TIMEOUT);
             assert_eq!(response.status(), 429);
             assert_eq!(response.headers()[CONTENT_TYPE], content_type);
             let mut body = response.into_body().into_data_stream();
-            let first = timeout(GIVE_UP / 2, body.next()).await;
+            let first = timeout(IDLE_TIMEOUT / 2, body.next()).await;
             assert_eq!(
                 first.is_ok_and(|first| first.unwrap().unwrap() == COMMENT),
                 filled

@@ -46,7 +46,7 @@ mod tests {
     const IDLE: Duration = Duration::from_millis(200);
 
     /// A server that sends two events with a long pause between them. In the pause it sends comments.
-    async fn quiet() -> impl Stream<Item = io::Result<Bytes>> {
+    async fn idle() -> impl Stream<Item = io::Result<Bytes>> {
         let handler = async || {
             let events = async_stream::stream! {
                 yield Ok::<_, Infallible>(sse::Event::default().data("1"));
@@ -71,14 +71,14 @@ mod tests {
     // These tests run in real time, so ten idle times leave room for a busy machine.
 
     #[tokio::test]
-    async fn a_quiet_server_that_sends_comments_does_not_time_out() {
-        let events = events(quiet().await, 10 * IDLE);
+    async fn an_idle_server_that_sends_comments_does_not_time_out() {
+        let events = events(idle().await, 10 * IDLE);
         assert_eq!(data_of(events).await, ["1", "2"]);
     }
 
     #[tokio::test]
     async fn a_timeout_above_the_parser_ends_the_same_stream() {
-        let events = quiet().await.eventsource().idle_timeout(10 * IDLE);
+        let events = idle().await.eventsource().idle_timeout(10 * IDLE);
         assert_eq!(data_of(events).await, ["1"]);
     }
 

@@ -38,7 +38,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// A server that works for `pause` on each of three messages, and then hangs. It sends keepalives all the while.
+    /// A server that works for `pause` on each of three messages, and then hangs. It sends keepalives all the time.
     fn server(pause: Duration) -> impl Stream<Item = io::Result<Bytes>> {
         let messages = async_stream::stream! {
             for number in 1..=3 {

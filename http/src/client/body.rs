@@ -17,7 +17,7 @@ use crate::{frames::Frames, framing::StripMarkers};
 pin_project! {
     /// The response body of [`GrpcClientService`](crate::GrpcClientService).
     ///
-    /// It yields the frames of the inner body without the keepalives. If nothing comes for too long, it
+    /// It yields the frames of the inner body without the keepalives. If it receives nothing for too long, it
     /// drops the inner body, and yields trailers with the status `UNAVAILABLE`. The error type is that of
     /// the inner body.
     ///
@@ -58,7 +58,7 @@ impl<B: Body<Data = Bytes>> GrpcClientBody<B> {
         }
     }
 
-    /// Removes the markers, and ends the body when nothing has come for `limit`, unless it is zero.
+    /// Removes the markers, and ends the body when it has received nothing for `limit`, unless that is zero.
     pub(crate) fn stripped(body: B, limit: Duration) -> Self {
         let frames = IdleTimeout::new(Frames::new(body, false), limit);
         let stripped = Stripped {
@@ -140,7 +140,7 @@ impl<B: Body<Data = Bytes> + fmt::Debug> fmt::Debug for GrpcClientBody<B> {
 pin_project! {
     /// A body without its markers.
     ///
-    /// The idle timeout is below the strip, because markers are what keeps it from ending the body.
+    /// The idle timeout is below the markers' removal, because a marker has to count as activity.
     struct Stripped<B>
     where
         B: Body<Data = Bytes>,
@@ -209,7 +209,7 @@ fn poll_next<B: Body<Data = Bytes>>(
     Poll::Ready(next)
 }
 
-/// Stands for the trailers, because a function does not know how long nothing has come.
+/// A placeholder for the trailers, because a plain function does not know the limit.
 fn timed_out<E>() -> Result<Frame<Bytes>, E> {
     Ok(Frame::data(Bytes::new()))
 }

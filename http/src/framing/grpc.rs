@@ -43,7 +43,7 @@ impl Grpc {
     ///
     /// # Panics
     ///
-    /// Panics if the payload has more than 4 GiB.
+    /// Panics if the payload is 4 GiB or longer.
     #[track_caller]
     pub fn message(payload: impl AsRef<[u8]>) -> Self {
         let payload = payload.as_ref();

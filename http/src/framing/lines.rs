@@ -4,8 +4,8 @@ use super::{Framed, Framing};
 
 /// A filler for lines, such as NDJSON, which inserts keepalives between two lines.
 ///
-/// A line ends with LF. If your records are only separated by LF, the last one counts as half a line, and no
-/// keepalive follows it.
+/// A line ends with LF. If LF only separates your records, the last one counts as half a line, and no keepalive
+/// follows it.
 ///
 /// A byte-order mark is only valid at the very start of a stream. [`KeepaliveLayer`](crate::KeepaliveLayer)
 /// removes a mark that would follow a keepalive. A filler cannot do that.

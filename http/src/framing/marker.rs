@@ -7,7 +7,7 @@ use super::{
     grpc::{HEADER, MessageFraming},
 };
 
-/// An uncompressed message of six bytes with one field, which no proto declares: number 536870911, value 0.
+/// An uncompressed message of six bytes, with one field that no proto declares: number 536870911, value 0.
 const MARKER: &[u8] = b"\0\0\0\0\x06\xf8\xff\xff\xff\x0f\0";
 
 impl Grpc {
@@ -15,9 +15,8 @@ impl Grpc {
     ///
     /// A marker is an uncompressed message with one unknown field, `00 00000006 f8ffffff0f 00`. A client that
     /// does not remove it decodes it as the default value of the message, because protobuf skips unknown
-    /// fields.
-    ///
-    /// Field numbers up to 536870911 are valid, so do not give that number to a field of yours.
+    /// fields. The number of the field is 536870911, the largest that protobuf has, so do not give that number to
+    /// a field of yours.
     pub fn marker() -> Self {
         Self::with_framing(MessageFraming::default(), MARKER)
     }
@@ -93,7 +92,7 @@ impl StripMarkers {
         self.held != 0
     }
 
-    /// Returns `false` if the header of the next message is that of another one, as it mostly is.
+    /// Returns `false` if the header of the next message differs from that of a marker, which is the usual case.
     #[inline]
     fn may_be_marker(&self, next: &[u8]) -> bool {
         self.held != 0 || next.len() < HEADER || next[..HEADER] == MARKER[..HEADER]

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::script::{self, Script, Step};
 
-/// When a call ends whose server has promised keepalives.
+/// The time after which a call ends if its server has promised keepalives.
 const LIMIT: Duration = Duration::from_secs(60);
 
 async fn kept(steps: impl IntoIterator<Item = Step>) -> GrpcClientBody<Script> {
@@ -108,7 +108,7 @@ async fn held_back_bytes_come_before_the_end_of_a_call_on_which_nothing_comes() 
 
 #[tokio::test(start_paused = true)]
 async fn a_call_goes_on_while_keepalives_come() {
-    // As late as a keepalive can be, and still be in time.
+    // The latest time at which a keepalive is in time.
     let late = LIMIT - Duration::from_secs(1);
     let steps = (0..100).flat_map(|_| [Step::Wait(late), script::data(MARKER)]);
     let mut body = kept(steps).await;
@@ -134,8 +134,8 @@ async fn a_server_that_promised_nothing_is_never_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_of_the_user_ends_calls_of_servers_that_promised_nothing() {
     let layer = GrpcClientLayer::new().idle_timeout(Duration::from_millis(1500));
-    let mut silent = body(layer, response([])).await;
-    assert_eq!(within(LIMIT, &mut silent).await, unavailable("1.5s"));
+    let mut idle = body(layer, response([])).await;
+    assert_eq!(within(LIMIT, &mut idle).await, unavailable("1.5s"));
     // A promise replaces it.
     let mut kept = body(layer, promising([])).await;
     assert_eq!(within(LIMIT - IDLE, &mut kept).await, Got::Nothing);
@@ -169,9 +169,9 @@ async fn a_consumer_that_was_away_gives_the_next_message_time_to_arrive() {
 
 #[tokio::test(start_paused = true)]
 async fn the_inner_body_is_dropped_when_the_call_ends() {
-    struct Silent(Arc<()>);
+    struct Idle(Arc<()>);
 
-    impl Body for Silent {
+    impl Body for Idle {
         type Data = Bytes;
         type Error = &'static str;
 
@@ -188,7 +188,7 @@ async fn the_inner_body_is_dropped_when_the_call_ends() {
     let service = service_fn(|_| async {
         let response = Response::builder().header("content-type", "application/grpc");
         let response = response.header("stream-keepalive", "20000");
-        Ok::<_, ()>(response.body(Silent(alive.clone())).unwrap())
+        Ok::<_, ()>(response.body(Idle(alive.clone())).unwrap())
     });
     let service = GrpcClientLayer::new().layer(service);
     let mut body = service.oneshot(call()).await.unwrap().into_body();

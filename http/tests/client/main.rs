@@ -1,4 +1,4 @@
-//! The layer of gRPC clients asks for keepalives, removes them, and ends calls on which nothing comes.
+//! The layer of gRPC clients asks for keepalives, removes them, and ends calls that receive nothing.
 
 mod body;
 mod head;
@@ -80,7 +80,7 @@ fn data(data: &[u8]) -> Got {
     Got::Data(Bytes::copy_from_slice(data))
 }
 
-/// The trailers that end a call on which nothing has come.
+/// The trailers that end a call that has received nothing.
 fn unavailable(time: &str) -> Got {
     let message = format!("nothing received for {time}");
     let mut trailers = HeaderMap::new();

@@ -193,7 +193,7 @@ proptest! {
         mut stream in vec(prop_oneof![Just(0_u8), Just(6), Just(0xff), any::<u8>()], 0..40),
         cuts in cuts(),
     ) {
-        // No marker can come, at whatever boundary.
+        // Without this byte, no boundary is followed by a marker.
         for byte in &mut stream {
             if *byte == 0xf8 {
                 *byte = mem::take(byte) + 1;

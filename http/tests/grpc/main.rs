@@ -1,9 +1,9 @@
 //! Calls of tonic through the layers of the server and of the client, over HTTP/2 in memory.
 
 mod calls;
+mod dead_server;
 mod network;
 mod service;
-mod silence;
 mod versions;
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::{
 
 const IDLE: Duration = Duration::from_secs(20);
 
-/// When a call ends on which nothing comes.
+/// The time after which a call ends if it receives nothing.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn layer() -> KeepaliveLayer {

@@ -67,9 +67,9 @@ async fn a_server_without_the_layer_is_cut_off_by_a_limit_of_the_user() {
     let mut client = Client::new(layer.layer(network.plain().await));
     assert_eq!(client.unary("19s a".to_owned()).await.unwrap(), "a");
     let slow = client.unary("21s a".to_owned()).await.unwrap_err();
-    let (messages, silent) = client.all("a 19s b 21s c").await;
+    let (messages, idle) = client.all("a 19s b 21s c").await;
     assert_eq!(messages, ["a", "b"]);
-    for status in [slow, silent.unwrap_err()] {
+    for status in [slow, idle.unwrap_err()] {
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(status.message(), "nothing received for 20s");
     }

@@ -109,8 +109,8 @@ async fn nothing_is_inserted_into_half_an_event_however_long_it_stalls() {
 
 #[tokio::test(start_paused = true)]
 async fn the_idle_clock_restarts_when_nothing_may_be_inserted_into_half_an_event() {
-    // Nothing but the idle clock polls the body, twice at the end of each idle time. The polls at the end of the
-    // first one find half an event, the first one at the end of the second finds the rest.
+    // Only the idle clock causes polls, two at the end of each idle time. At the end of the first idle time, both find
+    // half an event. At the end of the second, the first one finds the rest.
     let steps = [Step::Pending, Step::Pending, Step::Pending];
     let steps = [data("d")]
         .into_iter()

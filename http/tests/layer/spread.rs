@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{IDLE, answer, layer, sse};
 
-/// Returns when the first keepalive comes of each of these bodies, which begin together.
+/// Returns when each of these bodies, which begin together, yields its first keepalive.
 async fn first_keepalives(layer: &KeepaliveLayer, count: usize) -> Vec<Duration> {
     let start = Instant::now();
     let mut bodies = Vec::new();
@@ -50,7 +50,7 @@ async fn keepalives_of_bodies_that_begin_together_fill_the_last_quarter_evenly()
                 assert!(median >= IDLE * 13 / 16, "{count}: {median:?}");
                 assert!(median <= IDLE * 15 / 16 + late, "{count}: {median:?}");
             }
-            // However the quarter is cut into ten, no part has more than twice its share.
+            // No tenth of the quarter has more than twice its share.
             let step = IDLE / 40;
             for part in 0..10 {
                 let from = IDLE * 3 / 4 + part * step;

@@ -164,8 +164,8 @@ pub fn free_addr() -> io::Result<SocketAddr> {
 
 /// The same, for this IP address.
 pub fn free_addr_on(ip: IpAddr) -> io::Result<SocketAddr> {
-    // The system gives a port that is bound to nobody who asks for any port. A server can still listen on it, because
-    // these sockets do not, and servers set SO_REUSEADDR too.
+    // The system does not give a bound port to a program that asks for any free port. A server can still listen on it,
+    // because these sockets do not listen, and servers set SO_REUSEADDR too.
     static RESERVED: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
 
     let socket = match ip {
@@ -234,7 +234,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_else_gets_a_port_that_is_reserved() {
         let addr = free_addr().unwrap();
-        // More than the system has for those who ask for any port.
+        // More ports than the system has for programs that ask for any free port.
         for _ in 0..70_000 {
             let other = TcpListener::bind("127.0.0.1:0").unwrap();
             assert_ne!(other.local_addr().unwrap(), addr);

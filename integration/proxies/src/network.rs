@@ -159,7 +159,7 @@ const MTU: u16 = 1500;
 fn end(network: &Network, addr: Ipv4Addr) -> Result<Tun> {
     let _inside = network.enter()?;
     let queues = Tun::builder()
-        // A browser takes an interface called `tun` for a VPN, and believes that it is offline.
+        // A browser treats an interface called `tun` as a VPN, and believes that it is offline.
         .name("wire%d")
         .address(addr)
         .netmask(Ipv4Addr::new(255, 255, 255, 0))

@@ -107,8 +107,8 @@ proxy.listen({}, "{}");
     })
 }
 
-// Vite's own server listens for a moment, to see whether the port is free, before it listens for good. A test would take
-// that for ready.
+// Vite's own server first listens for a moment to see whether the port is free. A test would then consider it ready too
+// early.
 fn vite(server: SocketAddr, option: &'static str, timeout: Duration) -> Config {
     let timeout = timeout.as_millis();
     Box::new(move |addr, folder| {

@@ -31,15 +31,15 @@ use tonic_health::{
 };
 use tower::Layer;
 
-/// The idle time after which a proxy cuts off a response, where it should.
+/// The idle timeout of a proxy that should cut off a response.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The same, where it should not.
+/// The idle timeout of a proxy that should not.
 const LONG: Duration = Duration::from_secs(100);
 
 const IDLE: Duration = Duration::from_millis(500);
 
-/// When a client ends a call.
+/// The time after which a client ends a call that receives nothing.
 const LIMIT: Duration = Duration::from_millis(1500);
 
 /// The health service, whose stream is idle until a status changes. With an idle time of zero, the layer is off.
@@ -93,10 +93,10 @@ async fn next(statuses: &mut Streaming<HealthCheckResponse>) -> Result<ServingSt
     Ok(status.context("the stream has ended")?.status())
 }
 
-/// Returns when a stream ends on which no message comes, and its status.
+/// Returns when a stream without messages ends, and its status.
 ///
-/// HAProxy and Caddy end the response of a stream that they cut off. There are no trailers, which tonic takes for
-/// the status `OK`.
+/// HAProxy and Caddy end the response of a stream that they cut off. There are no trailers, and tonic treats
+/// that as the status `OK`.
 async fn end(mut statuses: Streaming<HealthCheckResponse>) -> Result<(Duration, Status)> {
     let start = Instant::now();
     let ended = timeout(LONG, statuses.message()).await?;
@@ -132,7 +132,7 @@ async fn with_caddy(server: SocketAddr, timeout: Duration) -> Result<RunningProx
     start.await?.context("Caddy is a proxy")
 }
 
-/// A silent stream dies unless both sides have their layer, and unary calls pass.
+/// An idle stream dies unless both sides have their layer, and unary calls pass.
 async fn idle_streams_live(start: impl Start) -> Result<()> {
     // The server does not send keepalives, so the proxy cuts the stream off. The client does not.
     let (off, _reporter) = serve(Duration::ZERO).await?;
@@ -156,8 +156,8 @@ async fn idle_streams_live(start: impl Start) -> Result<()> {
     let proxy = start(on, TIMEOUT).await?;
     let mut client = kept(proxy.addr).await?;
     let mut statuses = watch(&mut client).await?;
-    let silence = timeout(3 * TIMEOUT, statuses.message()).await;
-    assert!(silence.is_err(), "{silence:?}");
+    let idle = timeout(3 * TIMEOUT, statuses.message()).await;
+    assert!(idle.is_err(), "{idle:?}");
     let check = client.check(request).await?.into_inner();
     assert_eq!(check.status(), ServingStatus::Serving);
     reporter.set_service_status("", Serving::NotServing).await;

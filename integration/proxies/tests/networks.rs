@@ -22,7 +22,7 @@ use stream_keepalive::KeepaliveExt;
 use tokio::time::{Instant, sleep, timeout};
 
 const KEEPALIVE: &str = "1s";
-const GIVE_UP: Duration = Duration::from_secs(3);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 const PING: Duration = Duration::from_secs(1);
 
 /// The number of streams with delay and loss.
@@ -63,10 +63,10 @@ impl Networks {
     }
 
     /// Starts the client of the tonic example, and waits until it is connected.
-    async fn client(&self, give_up: &str) -> Result<Program> {
+    async fn client(&self, idle_timeout: &str) -> Result<Program> {
         let url = format!("http://{}", self.proxy.addr);
         let mut command = piped(example::binary("client").await?);
-        command.args(["--connect", &url, "--give-up", give_up]);
+        command.args(["--connect", &url, "--idle-timeout", idle_timeout]);
         let client = async { Program::start(&mut command) };
         let mut client = self.chain.client.run(client).await?;
         client.stdout.line_with("keepalive").await?;
@@ -91,15 +91,15 @@ const TO_SERVER: Place = |chain, conditions| chain.near.back.set(conditions);
 /// expects that the client reconnects and gets its event.
 async fn client_detects(place: Place) -> Result<()> {
     let mut networks = Networks::with_nginx(&["--keepalive", KEEPALIVE, "--ping", "0s"]).await?;
-    let give_up = humantime::format_duration(GIVE_UP).to_string();
-    let mut client = networks.client(&give_up).await?;
+    let idle_timeout = humantime::format_duration(IDLE_TIMEOUT).to_string();
+    let mut client = networks.client(&idle_timeout).await?;
 
     place(&networks.chain, Conditions::CUT);
     let start = Instant::now();
     let reason = client.stderr.line_with("idle for").await?;
     let after = start.elapsed();
     assert!(reason.starts_with("DeadlineExceeded"), "{reason}");
-    assert!(after < GIVE_UP + LATE, "{after:?}");
+    assert!(after < IDLE_TIMEOUT + LATE, "{after:?}");
 
     place(&networks.chain, Conditions::default());
     client.stderr.line_with("connected").await?;
@@ -212,9 +212,9 @@ async fn a_client_without_an_idle_timeout_does_not_detect_a_cut() -> Result<()> 
 }
 
 /// Subscribes, and returns how many keepalives arrived before the event, and when the event arrived.
-async fn follow(addr: SocketAddr, give_up: Duration) -> Result<(u32, Instant)> {
+async fn follow(addr: SocketAddr, idle_timeout: Duration) -> Result<(u32, Instant)> {
     let items = client::subscribe(Protocol::Grpc, addr).await?;
-    let mut items = items.idle_timeout(give_up);
+    let mut items = items.idle_timeout(idle_timeout);
     let mut keepalives = 0;
     loop {
         match items

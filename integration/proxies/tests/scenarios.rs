@@ -51,7 +51,7 @@ async fn check(scenario: &Scenario) -> Result<(), Failed> {
             "with keepalives: {outcome}"
         );
         if let Outcome::Alive { event_after } = *outcome {
-            // Well before the next keepalive, so it was not that which flushed the event.
+            // Well before the next keepalive, so the keepalive did not flush the event.
             assert!(event_after < Duration::from_millis(400), "{event_after:?}");
         }
     }

@@ -70,7 +70,7 @@ async fn stalled(count: &AtomicUsize) -> usize {
     }
 }
 
-/// How many keepalives of these streams, which nobody reads, the connection takes before the client closes it.
+/// Returns how many keepalives the connection takes before the client closes it. Nobody reads its streams.
 async fn taken_over_http2(client: Client, streams: usize) -> usize {
     let layer = KeepaliveLayer::new(Duration::from_millis(1));
     let (app, count) = count_frames(stream::pending, layer);

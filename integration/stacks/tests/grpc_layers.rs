@@ -44,7 +44,7 @@ async fn health() -> (SocketAddr, HealthReporter) {
     (serve(app).await, reporter)
 }
 
-/// Watches a status that changes once, after a long silence.
+/// Watches a status that changes once, after a long idle time.
 async fn sees_changes_only<T>(mut client: HealthClient<T>, reporters: &[HealthReporter])
 where
     T: GrpcService<Body>,
@@ -56,8 +56,8 @@ where
     let mut statuses = response.into_inner();
     let first = statuses.try_next().await.unwrap().unwrap();
     assert_eq!(first.status(), ServingStatus::Serving);
-    let silence = timeout(5 * IDLE, statuses.try_next()).await;
-    assert!(silence.is_err(), "{silence:?}");
+    let idle = timeout(5 * IDLE, statuses.try_next()).await;
+    assert!(idle.is_err(), "{idle:?}");
     for reporter in reporters {
         reporter.set_service_status("", Serving::NotServing).await;
     }

@@ -51,7 +51,7 @@ async fn serve_together(
     .await
 }
 
-/// Reads each of the streams now and then. Returns how many live for two idle times.
+/// Reads each of the streams from time to time. Returns how many live for two idle times.
 ///
 /// `read` reads what has arrived, and returns whether the stream lives.
 async fn read_now_and_then<S>(mut streams: Vec<S>, read: impl Fn(&mut S) -> bool) -> usize {

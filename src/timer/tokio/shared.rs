@@ -56,9 +56,9 @@ use crate::Timer;
 /// - **A delay of up to 4 ms:** after the queue has woken some of its streams, it waits until 4 ms after
 ///   their deadline. Then it wakes all streams that have become due. A timer that is alone in the queue is
 ///   not delayed.
-/// - **One lock:** all streams share it. A stream holds it for a few dozen nanoseconds when it becomes idle
-///   for the first time or after a keepalive, and when it is dropped. A stream whose items arrive faster
-///   than `idle` takes the lock about once per `idle`.
+/// - **One lock:** all streams share it, and hold it for a few dozen nanoseconds. A stream takes the lock
+///   when it first becomes idle, after each keepalive, and when it is dropped. A stream whose items arrive
+///   faster than `idle` takes it about once per `idle`.
 /// - **One runtime:** the queue belongs to the runtime in which one of its timers first waits. If no thread
 ///   drives that runtime, none of the timers expires. After it has been shut down, polling one of the
 ///   timers [panics](SharedTimer#panics), even in another runtime.
@@ -74,10 +74,11 @@ pub struct SharedTimers(Arc<Queue>);
 ///
 /// # Panics
 ///
-/// [`poll_expired`](Timer::poll_expired) panics outside a Tokio runtime with the time driver enabled,
-/// unless another timer of the same [`SharedTimers`] has waited in one before. It also panics after that
-/// runtime has been shut down. All tasks that wait for a timer are woken when that happens, and those that
-/// other runtimes poll then panic too. A timer that is not polled again does not panic.
+/// The first timer of a [`SharedTimers`] that waits has to be polled in a Tokio runtime with the time driver
+/// enabled. Otherwise, [`poll_expired`](Timer::poll_expired) panics.
+///
+/// It also panics after that runtime has been shut down. The shutdown wakes all tasks that wait for one of
+/// the timers, so tasks of other runtimes panic too. A timer that is not polled again does not panic.
 #[doc(alias = "heartbeat")]
 pub struct SharedTimer {
     queue: Arc<Queue>,

@@ -31,7 +31,7 @@ pub struct Plan {
     pub idle: Duration,
     pub open_over: Duration,
     pub periods: u32,
-    /// By which fraction the idle times of the streams deviate from `idle` at most, evenly distributed.
+    /// The largest fraction by which an idle time deviates from `idle`. The idle times are evenly distributed.
     pub vary: f64,
     pub consumer: Consumer,
 }

@@ -119,7 +119,7 @@ enum Message {
 }
 
 /// Makes keepalives that say where the page resumes: after the last line that this stream has passed on, or where it
-/// began. A page that is cut off before its first line would otherwise not know, and miss what comes until it is back.
+/// began. Without them, a page that is cut off before its first line would miss the lines until it is back.
 struct ResumePoint(String);
 
 impl Fill<Message> for ResumePoint {

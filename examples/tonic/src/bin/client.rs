@@ -33,9 +33,9 @@ struct Args {
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     connect: Endpoint,
 
-    /// Leave a connection on which nothing has arrived for this long, and reconnect; 0s never does
+    /// Reconnect when nothing has arrived for this long; 0s never does
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
-    give_up: Duration,
+    idle_timeout: Duration,
 }
 
 #[tokio::main]
@@ -71,7 +71,7 @@ async fn follow(
 ) -> anyhow::Result<Status> {
     // Each stream gets a new connection, because the last one may be dead.
     let mut client = BackrestClient::new(args.connect.connect_lazy());
-    let give_up = args.give_up;
+    let idle_timeout = args.idle_timeout;
     let mut request = Request::new(());
     // A server may send keepalives only to clients that ask for them.
     let yes = MetadataValue::from_static("yes");
@@ -82,8 +82,8 @@ async fn follow(
         .map_ok(Response::into_inner)
         // The wait for the connection is a part of the stream, so it counts as idle time too.
         .try_flatten_stream()
-        .idle_timeout_with(give_up, move || {
-            let idle = humantime::format_duration(give_up);
+        .idle_timeout_with(idle_timeout, move || {
+            let idle = humantime::format_duration(idle_timeout);
             Err(Status::deadline_exceeded(format!("idle for {idle}")))
         });
 

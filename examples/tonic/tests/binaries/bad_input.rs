@@ -25,7 +25,7 @@ async fn an_argument_that_does_not_parse_is_an_error_of_one_line() {
         (SERVER, ["--keepalive", "soon"], "expected number"),
         (SERVER, ["--keepalive", "20"], "time unit needed"),
         (SERVER, ["--ping", "5x"], "unknown time unit"),
-        (CLIENT, ["--give-up", "-1s"], "unexpected argument"),
+        (CLIENT, ["--idle-timeout", "-1s"], "unexpected argument"),
         (
             CLIENT,
             ["--connect", "localhost:50051"],

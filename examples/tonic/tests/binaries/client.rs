@@ -54,7 +54,7 @@ async fn it_reconnects_when_the_server_is_back() {
 async fn it_times_out_on_a_server_that_is_idle_for_too_long() {
     let (_server, addr) = server(&["--keepalive", "0s"]).await;
     let start = Instant::now();
-    let mut client = client(&addr, &["--give-up", "300ms"]);
+    let mut client = client(&addr, &["--idle-timeout", "300ms"]);
     for _ in 0..2 {
         // On a busy machine, the first attempt may not even connect in time.
         let line = client.stderr.line_with("reconnecting in").await.unwrap();
@@ -68,7 +68,7 @@ async fn it_times_out_on_a_server_that_is_idle_for_too_long() {
 async fn it_times_out_on_a_server_that_never_answers() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap().to_string();
-    let mut client = client(&addr, &["--give-up", "300ms"]);
+    let mut client = client(&addr, &["--idle-timeout", "300ms"]);
     let (mut connection, _) = within(listener.accept()).await.unwrap();
     let line = client.stderr.line().await.unwrap();
     assert!(line.contains("idle for 300ms"), "{line}");
@@ -81,7 +81,7 @@ async fn it_times_out_on_a_server_that_never_answers() {
 #[tokio::test]
 async fn it_stays_with_a_server_that_sends_keepalives() {
     let (_server, addr) = server(&["--keepalive", "200ms"]).await;
-    let mut client = client(&addr, &["--give-up", "2s"]);
+    let mut client = client(&addr, &["--idle-timeout", "2s"]);
     for _ in 0..15 {
         client.stdout.line_with("keepalive").await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! A server from which nothing comes any more.
+//! A server that sends nothing more.
 
 use std::time::Duration;
 
