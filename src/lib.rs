@@ -51,9 +51,9 @@
 //! | [`idle_timeout(idle)`][`idle_timeout`] | ends the stream |
 //! | [`idle_timeout_with(idle, last)`][`idle_timeout_with`] | ends the stream with a last item, such as an error |
 //!
-//! These methods change an adapter. [`immediate`](Keepalive::immediate) inserts the first keepalive
-//! immediately if no item is ready. [`set_idle`](Keepalive::set_idle) changes `idle` while the stream runs.
-//! [`with_timer`] replaces [Tokio's timer](#runtimes).
+//! An adapter has three settings. [`immediate`](Keepalive::immediate) does not wait before the first keepalive.
+//! [`set_idle`](Keepalive::set_idle) changes `idle` while the stream runs. [`with_timer`] replaces [Tokio's
+//! timer](#runtimes).
 //!
 //! # Choosing the idle time
 //!
