@@ -102,6 +102,8 @@ impl Config {
 type Make = dyn Fn() -> AnyFiller + Send + Sync;
 
 /// A content type, or a suffix of many such as `+ndjson`, and what makes its filler.
+///
+/// A suffix says what the messages of a call are, not how they are framed. So it does not stand for calls.
 #[derive(Clone)]
 struct Format {
     content_type: String,
@@ -110,7 +112,8 @@ struct Format {
 
 impl Format {
     fn is(&self, content_type: &str) -> bool {
-        let skipped = if self.content_type.starts_with('+') {
+        let is_suffix = self.content_type.starts_with('+') && !is_call(content_type);
+        let skipped = if is_suffix {
             content_type.len().saturating_sub(self.content_type.len())
         } else {
             0
