@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, TRANSFER_ENCODING},
     request,
 };
@@ -189,6 +189,18 @@ pub(crate) fn is_call(content_type: &str) -> bool {
         })
 }
 
+/// Returns whether nginx passes this call on with `grpc_pass`, which does not hold responses back.
+fn is_grpc_over_http2(request: &request::Parts) -> bool {
+    let is_grpc = |content_type: &str| {
+        let split = content_type.split_at_checked("application/grpc".len());
+        split.is_some_and(|(grpc, codec)| {
+            grpc.eq_ignore_ascii_case("application/grpc")
+                && (codec.is_empty() || codec.starts_with('+'))
+        })
+    };
+    request.version == Version::HTTP_2 && content_type(&request.headers).is_some_and(is_grpc)
+}
+
 /// Returns the content type without its parameters, unless there are two that differ.
 pub(crate) fn content_type(headers: &HeaderMap) -> Option<&str> {
     let mut found = headers.get_all(CONTENT_TYPE).iter().map(essence);
@@ -211,15 +223,22 @@ pub(crate) struct Plan {
     is_accepted_call: bool,
     /// Whether the client asks for keepalives that its decoder does not see.
     asks: bool,
+    nginx_header: bool,
 }
 
 impl Plan {
     pub(crate) fn new(config: &Arc<Config>, request: &mut request::Parts) -> Self {
+        let is_accepted_call = config.calls.accept(request);
+        let asks = promise::asks(request);
+        if !config.idle.is_zero() {
+            promise::take_question(request, asks);
+        }
         Self {
             config: config.clone(),
             may_have_body: !matches!(request.method, Method::HEAD | Method::CONNECT),
-            is_accepted_call: config.calls.accept(request),
-            asks: promise::take_question(request),
+            is_accepted_call,
+            asks,
+            nginx_header: config.nginx_header && !is_grpc_over_http2(request),
         }
     }
 
@@ -249,7 +268,7 @@ impl Plan {
         if takes_markers {
             promise::promise(response.headers_mut(), idle);
         }
-        if config.nginx_header {
+        if self.nginx_header {
             let header = response.headers_mut().entry(X_ACCEL_BUFFERING);
             header.or_insert(HeaderValue::from_static("no"));
         }
