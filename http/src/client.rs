@@ -20,7 +20,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 pub use self::body::GrpcClientBody;
-use crate::promise;
+use crate::{framing::StripMarkers, promise};
 
 /// A [`Layer`] for gRPC clients. The server keeps their calls alive, and nobody who uses the client sees it.
 ///
@@ -172,12 +172,16 @@ where
             return Poll::Ready(Ok(unavailable_head(idle_timeout)));
         };
         Poll::Ready(response.map(|mut response| {
-            if !*this.asks || !promise::may_hold_markers(response.headers()) {
-                return response.map(GrpcClientBody::unchanged);
+            if *this.asks && promise::may_hold_markers(response.headers()) {
+                let promised = promise::take_promise(response.headers_mut());
+                let limit = promised.map_or(idle_timeout, |idle| SHORTEST.max(MISSED * idle));
+                let markers = Some(StripMarkers::new());
+                response.map(|body| GrpcClientBody::limited(body, limit, markers))
+            } else if !idle_timeout.is_zero() {
+                response.map(|body| GrpcClientBody::limited(body, idle_timeout, None))
+            } else {
+                response.map(GrpcClientBody::unchanged)
             }
-            let promised = promise::take_promise(response.headers_mut());
-            let limit = promised.map_or(idle_timeout, |idle| idle.saturating_mul(MISSED));
-            response.map(|body| GrpcClientBody::stripped(body, limit))
         }))
     }
 }
@@ -191,6 +195,9 @@ impl<F: Future> fmt::Debug for GrpcClientFuture<F> {
 /// How many idle times of the server may pass without a byte. One keepalive may be lost in a mishap of the
 /// network, two in a row say that nobody sends them.
 const MISSED: u32 = 3;
+
+/// The shortest limit that a promise sets. A lost packet alone can take that long to be sent again.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// A response that has ended with `UNAVAILABLE`.
 fn unavailable_head<B: Body<Data = Bytes>>(idle: Duration) -> Response<GrpcClientBody<B>> {

@@ -49,6 +49,27 @@ async fn markers_are_removed_and_messages_are_not() {
 }
 
 #[tokio::test]
+async fn a_flood_of_markers_holds_nobody_up() {
+    let steps = (0..1000).map(|_| script::data(MARKER));
+    let mut body = kept(steps.chain([script::data(MESSAGE)])).await;
+    // Other tasks run in between.
+    let mut polls = 0;
+    let frame = loop {
+        polls += 1;
+        match body.frame().now_or_never() {
+            Some(frame) => break frame.unwrap().unwrap(),
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(frame.into_data().unwrap(), MESSAGE);
+    assert!(polls > 10, "{polls}");
+    // The body wakes its task by itself.
+    let steps = (0..1000).map(|_| script::data(MARKER));
+    let mut body = kept(steps.chain([script::data(MESSAGE)])).await;
+    assert_eq!(within(LIMIT, &mut body).await, data(MESSAGE));
+}
+
+#[tokio::test]
 async fn a_chunk_without_a_marker_is_not_copied() {
     let chunk = Bytes::from(MESSAGE.repeat(100));
     let mut body = kept([Step::Data(chunk.clone())]).await;
