@@ -41,27 +41,34 @@ async fn a_network_that_freezes_ends_a_call_within_three_idle_times() {
 
 #[tokio::test(start_paused = true)]
 async fn a_network_that_freezes_inside_a_message_ends_the_call_too() {
-    let network = server();
+    let network = server().that_freezes_after(1_000_000);
     let mut client = Client::new(network.kept().await);
-    let messages = client
-        .download("a 3MB".to_owned())
-        .await
-        .unwrap()
-        .into_inner();
-    network.freeze();
-    let (_, status) = service::all(messages).await;
+    let begin = Instant::now();
+    let (messages, status) = client.all("a 3MB").await;
+    assert_eq!(messages, ["a"]);
     assert_unavailable(status);
+    assert_eq!(network.received(), 1_000_000);
+    assert_eq!(begin.elapsed().as_secs(), LIMIT.as_secs());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_keepalives_come_does_not_end() {
-    let mut client = Client::new(server().kept().await);
+    let network = server();
+    let mut client = Client::new(network.kept().await);
     let mut messages = client
         .download("hang".to_owned())
         .await
         .unwrap()
         .into_inner();
-    assert!(timeout(1000 * LIMIT, messages.try_next()).await.is_err());
+    assert!(timeout(1000 * IDLE, messages.try_next()).await.is_err());
+    // The idle time of the call is in the last quarter below that of the layer.
+    let markers = network.markers();
+    assert!((999..=1334).contains(&markers), "{markers}");
+    // It is the keepalives that have kept it.
+    network.freeze();
+    let (rest, status) = service::all(messages).await;
+    assert!(rest.is_empty());
+    assert_unavailable(status);
 }
 
 #[tokio::test(start_paused = true)]
