@@ -16,7 +16,7 @@ use http::{
     request,
 };
 use http_body::Body;
-use stream_keepalive::{SharedTimers, TokioTimer};
+use stream_keepalive::SharedTimers;
 
 use crate::{
     Idle, KeepaliveBody,
@@ -89,13 +89,6 @@ impl Config {
         let body = self.bodies.fetch_add(1, Ordering::Relaxed);
         let part = f64::from(body.wrapping_mul(GOLDEN_RATIO)) / 2_f64.powi(32);
         idle - (idle / 4).mul_f64(part)
-    }
-
-    fn timer(&self) -> IdleTimer {
-        match &self.timers {
-            Some(timers) => IdleTimer::Shared(timers.timer()),
-            None => IdleTimer::Own(TokioTimer::new()),
-        }
     }
 }
 
@@ -277,7 +270,8 @@ impl Plan {
         } else {
             idle
         };
-        let (timer, immediate) = (config.timer(), config.immediate);
+        let timer = IdleTimer::new(config.timers.as_ref());
+        let immediate = config.immediate;
         response.map(|body| KeepaliveBody::filled(body, idle, filler, timer, immediate))
     }
 

@@ -15,6 +15,7 @@ use super::unavailable;
 use crate::{
     frames::{DROPPED_FRAMES, Frames, Polled},
     framing::StripMarkers,
+    timer::IdleTimer,
 };
 
 pin_project! {
@@ -63,8 +64,13 @@ impl<B: Body<Data = Bytes>> GrpcClientBody<B> {
 
     /// Ends the body when nothing has come for `limit`, unless it is zero, and removes the markers if there may be
     /// any.
-    pub(crate) fn limited(body: B, limit: Duration, markers: Option<StripMarkers>) -> Self {
-        let frames = IdleTimeout::new(Frames::new(body, false), limit);
+    pub(crate) fn limited(
+        body: B,
+        limit: Duration,
+        timer: IdleTimer,
+        markers: Option<StripMarkers>,
+    ) -> Self {
+        let frames = IdleTimeout::new(Frames::new(body, false), limit).with_timer(timer);
         let limited = Limited {
             frames: frames.with_last(timed_out::<B::Error> as fn() -> _),
             markers,
@@ -150,7 +156,7 @@ pin_project! {
         B: Body<Data = Bytes>,
     {
         #[pin]
-        frames: IdleTimeout<Frames<B>>,
+        frames: LimitedFrames<B>,
         // None if nothing is a marker.
         markers: Option<StripMarkers>,
         // What is left of the last chunk.
@@ -159,6 +165,8 @@ pin_project! {
         next: Option<Polled<B>>,
     }
 }
+
+type LimitedFrames<B> = IdleTimeout<Frames<B>, fn() -> <Frames<B> as Stream>::Item, IdleTimer>;
 
 impl<B: Body<Data = Bytes>> Limited<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled<B>> {
@@ -209,7 +217,7 @@ impl<B: Body<Data = Bytes>> Limited<B> {
 
 /// Polls the inner body, and ends it with `UNAVAILABLE` if the idle timeout does.
 fn poll_next<B: Body<Data = Bytes>>(
-    mut frames: Pin<&mut IdleTimeout<Frames<B>>>,
+    mut frames: Pin<&mut LimitedFrames<B>>,
     cx: &mut Context<'_>,
 ) -> Poll<Polled<B>> {
     let mut next = ready!(frames.as_mut().poll_next(cx));

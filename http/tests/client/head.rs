@@ -8,7 +8,8 @@ use stream_keepalive_http::{GrpcClientFuture, GrpcClientLayer, GrpcClientService
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::{
-    Got, IDLE, MARKER, body, call, data, next, promising, response, send, unavailable, within,
+    Got, IDLE, MARKER, body, call, data, layers, next, promising, response, send, unavailable,
+    within,
 };
 use crate::script::{self, Script};
 
@@ -40,7 +41,7 @@ async fn other_requests_pass_unchanged_and_so_do_their_responses() {
     ] {
         let headers = request.headers().clone();
         let marker = script::data(MARKER);
-        let (received, response) = send(layer, request, promising([marker])).await;
+        let (received, response) = send(layer.clone(), request, promising([marker])).await;
         assert_eq!(received, headers);
         assert_eq!(response.headers()["stream-keepalive"], "20000");
         assert_eq!(next(&mut response.into_body()).await, data(MARKER));
@@ -130,19 +131,20 @@ async fn the_wait_for_the_head_ends_with_a_limit_only() {
     let head = GrpcClientLayer::new().layer(never()).oneshot(call());
     assert!(tokio::time::timeout(1000 * IDLE, head).await.is_err());
 
-    let layer = GrpcClientLayer::new().idle_timeout(IDLE);
-    let head = layer.layer(never()).oneshot(call());
-    let begin = tokio::time::Instant::now();
-    let response = head.await.unwrap();
-    assert_eq!(begin.elapsed().as_secs(), IDLE.as_secs());
-    assert_eq!(response.status(), 200);
-    assert_eq!(response.headers()["content-type"], "application/grpc");
-    assert_eq!(response.headers()["grpc-status"], "14");
-    assert_eq!(
-        response.headers()["grpc-message"],
-        "nothing received for 20s"
-    );
-    assert!(response.into_body().frame().await.is_none());
+    for layer in layers() {
+        let head = layer.idle_timeout(IDLE).layer(never()).oneshot(call());
+        let begin = tokio::time::Instant::now();
+        let response = head.await.unwrap();
+        assert_eq!(begin.elapsed().as_secs(), IDLE.as_secs());
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        assert_eq!(response.headers()["grpc-status"], "14");
+        assert_eq!(
+            response.headers()["grpc-message"],
+            "nothing received for 20s"
+        );
+        assert!(response.into_body().frame().await.is_none());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,6 +244,6 @@ fn the_debug_output_of_the_future_names_it() {
     assert_eq!(format!("{future:?}"), "GrpcClientFuture { .. }");
 }
 
-assert_impl_all!(GrpcClientLayer: Copy, Default, Send, Sync, Unpin);
+assert_impl_all!(GrpcClientLayer: Clone, Default, Send, Sync, Unpin);
 assert_impl_all!(GrpcClientService<()>: Clone, Send, Sync, Unpin);
 assert_impl_all!(GrpcClientFuture<std::future::Ready<()>>: Send, Sync, Unpin);
