@@ -31,15 +31,18 @@ use crate::{framing::StripMarkers, promise, timer::IdleTimer};
 ///   servers ignore the header.
 /// - It removes the keepalives, below the decoder. So unary calls, interceptors and limits of the size of a
 ///   message work as before.
-/// - If the server has answered, but nothing has come for three times its idle time, it ends the call with
-///   `UNAVAILABLE`, and resets the stream. A server that has not answered is never cut off, unless you set an
-///   [`idle_timeout`](Self::idle_timeout).
+/// - If the server has answered, but nothing has come for three times its idle time, and for a second at least, it
+///   ends the call with `UNAVAILABLE`, and resets the stream. A server that has not answered is never cut off,
+///   unless you set an [`idle_timeout`](Self::idle_timeout).
 ///
 /// The idle time of a call is the time in which somebody waits for its next message and nothing comes. A
 /// consumer that does not read does not end its call.
 ///
 /// Put the layer around a channel of tonic, or any other service that sends requests. Requests of other
 /// content types than `application/grpc` and `application/grpc+proto` pass unchanged.
+///
+/// The layer can be around `GrpcWebClientLayer` of tonic-web, which translates calls to gRPC-Web. That returns a
+/// message when it is whole. So a call ends if a large message takes longer than three idle times to arrive.
 ///
 /// # Example
 ///
@@ -80,8 +83,11 @@ impl GrpcClientLayer {
 
     /// Also ends a call with `UNAVAILABLE` if its server sends no keepalives and nothing has come for `idle`.
     ///
-    /// The wait for the response head counts too, for every server. The head of a unary call comes with its
-    /// message, so `idle` has to be longer than the slowest unary call takes.
+    /// The wait for the response head counts too, for every server. If a call has one response, the head comes
+    /// with its message. So `idle` has to be longer than the slowest unary call takes, and longer than a call
+    /// takes to send a stream of messages.
+    ///
+    /// A response of another content type is limited too, such as the error page of a proxy.
     ///
     /// [`Duration::ZERO`] turns this off, which is the default.
     ///
