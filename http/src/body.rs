@@ -105,9 +105,7 @@ impl<B: Body<Data = Bytes>> Body for KeepaliveBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Unfilled { body } => body.is_end_stream(),
-            Kind::Filled { frames } => {
-                frames.is_terminated() || frames.get_ref().body.is_end_stream()
-            }
+            Kind::Filled { frames } => frames.is_terminated() || frames.get_ref().is_end_stream(),
         }
     }
 

@@ -15,12 +15,12 @@ use futures_core::Stream;
 use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use stream_keepalive::IdleTimeout;
+use stream_keepalive::{IdleTimeout, SharedTimers};
 use tower_layer::Layer;
 use tower_service::Service;
 
 pub use self::body::GrpcClientBody;
-use crate::promise;
+use crate::{framing::StripMarkers, promise, timer::IdleTimer};
 
 /// A [`Layer`] for gRPC clients. The server keeps their calls alive, and users of the client see no keepalives.
 ///
@@ -32,14 +32,17 @@ use crate::promise;
 /// - It removes the keepalives below the decoder, so unary calls, interceptors and limits on the size of a
 ///   message work as before.
 /// - It ends a call with `UNAVAILABLE`, and resets its stream, if the server has promised keepalives and the
-///   call has received nothing for three times the server's idle time. A server that has promised none is
-///   never cut off, unless you set an [`idle_timeout`](Self::idle_timeout).
+///   call has received nothing for three times the server's idle time, and for a second at least. A server that
+///   has promised none is never cut off, unless you set an [`idle_timeout`](Self::idle_timeout).
 ///
 /// Only the time during which the consumer waits for a message counts as idle. A consumer that does not read
 /// does not end its call.
 ///
 /// Put the layer around a channel of tonic, or any other service that sends requests. Requests of other
 /// content types than `application/grpc` and `application/grpc+proto` pass unchanged.
+///
+/// The layer can be around `GrpcWebClientLayer` of tonic-web, which translates calls to gRPC-Web. That returns a
+/// message when it is whole. So a call ends if a large message takes longer than three idle times to arrive.
 ///
 /// # Example
 ///
@@ -55,9 +58,21 @@ use crate::promise;
 /// let client = tonic::client::Grpc::new(channel); // or a generated client
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct GrpcClientLayer {
+    settings: Settings,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Settings {
     idle_timeout: Duration,
+    timers: Option<SharedTimers>,
+}
+
+impl Settings {
+    fn timer(&self) -> IdleTimer {
+        IdleTimer::new(self.timers.as_ref())
+    }
 }
 
 impl GrpcClientLayer {
@@ -69,8 +84,11 @@ impl GrpcClientLayer {
     /// Also ends a call with `UNAVAILABLE` if its server has promised no keepalives and the call has received
     /// nothing for `idle`.
     ///
-    /// The wait for the response head counts too, for every server. The head of a unary call comes with its
-    /// message, so `idle` has to be longer than the slowest unary call takes.
+    /// The wait for the response head counts too, for every server. If a call has one response, the head comes
+    /// with its message. So `idle` has to be longer than the slowest unary call takes, and longer than a call
+    /// takes to send a stream of messages.
+    ///
+    /// A response of another content type is limited too, such as the error page of a proxy.
     ///
     /// [`Duration::ZERO`] turns this off, which is the default.
     ///
@@ -81,7 +99,25 @@ impl GrpcClientLayer {
     /// let layer = GrpcClientLayer::new().idle_timeout(Duration::from_secs(300));
     /// ```
     pub fn idle_timeout(mut self, idle: Duration) -> Self {
-        self.idle_timeout = idle;
+        self.settings.idle_timeout = idle;
+        self
+    }
+
+    /// Takes the timer of each call from `timers`.
+    ///
+    /// Use it in a client with many calls that are idle. [`SharedTimers`] explains what this saves and costs.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use stream_keepalive::SharedTimers;
+    /// use stream_keepalive_http::GrpcClientLayer;
+    ///
+    /// let timers = SharedTimers::new(); // one for each runtime
+    /// let layer = GrpcClientLayer::new().timers(timers);
+    /// ```
+    pub fn timers(mut self, timers: SharedTimers) -> Self {
+        self.settings.timers = Some(timers);
         self
     }
 }
@@ -92,7 +128,7 @@ impl<S> Layer<S> for GrpcClientLayer {
     fn layer(&self, inner: S) -> GrpcClientService<S> {
         GrpcClientService {
             inner,
-            idle_timeout: self.idle_timeout,
+            settings: self.settings.clone(),
         }
     }
 }
@@ -112,7 +148,7 @@ impl<S> Layer<S> for GrpcClientLayer {
 #[derive(Clone, Debug)]
 pub struct GrpcClientService<S> {
     inner: S,
-    idle_timeout: Duration,
+    settings: Settings,
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for GrpcClientService<S>
@@ -132,7 +168,7 @@ where
         let asks = promise::is_protobuf_call(request.headers());
         let idle_timeout = if asks {
             promise::ask(request.headers_mut());
-            self.idle_timeout
+            self.settings.idle_timeout
         } else {
             Duration::ZERO
         };
@@ -140,7 +176,8 @@ where
             future: Some(self.inner.call(request)),
         };
         GrpcClientFuture {
-            head: IdleTimeout::new(head, idle_timeout),
+            head: IdleTimeout::new(head, idle_timeout).with_timer(self.settings.timer()),
+            settings: self.settings.clone(),
             asks,
         }
     }
@@ -154,7 +191,8 @@ pin_project! {
         F: Future,
     {
         #[pin]
-        head: IdleTimeout<Once<F>>,
+        head: IdleTimeout<Once<F>, fn() -> F::Output, IdleTimer>,
+        settings: Settings,
         asks: bool,
     }
 }
@@ -173,12 +211,20 @@ where
             return Poll::Ready(Ok(unavailable_head(idle_timeout)));
         };
         Poll::Ready(response.map(|mut response| {
-            if !*this.asks || !promise::may_hold_markers(response.headers()) {
-                return response.map(GrpcClientBody::unchanged);
+            if *this.asks && promise::may_hold_markers(response.headers()) {
+                let promised = promise::take_promise(response.headers_mut());
+                let limit = promised.map_or(idle_timeout, |idle| SHORTEST.max(MISSED * idle));
+                let markers = Some(StripMarkers::new());
+                response.map(|body| {
+                    GrpcClientBody::limited(body, limit, this.settings.timer(), markers)
+                })
+            } else if !idle_timeout.is_zero() {
+                response.map(|body| {
+                    GrpcClientBody::limited(body, idle_timeout, this.settings.timer(), None)
+                })
+            } else {
+                response.map(GrpcClientBody::unchanged)
             }
-            let promised = promise::take_promise(response.headers_mut());
-            let limit = promised.map_or(idle_timeout, |idle| idle.saturating_mul(MISSED));
-            response.map(|body| GrpcClientBody::stripped(body, limit))
         }))
     }
 }
@@ -192,6 +238,9 @@ impl<F: Future> fmt::Debug for GrpcClientFuture<F> {
 /// How many idle times of the server may pass without a byte. A keepalive may be late on a bad network, but
 /// two missing keepalives in a row mean that the server is gone.
 const MISSED: u32 = 3;
+
+/// The shortest limit that a promise sets. A lost packet alone can take that long to be sent again.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// A response that has ended with `UNAVAILABLE`.
 fn unavailable_head<B: Body<Data = Bytes>>(idle: Duration) -> Response<GrpcClientBody<B>> {

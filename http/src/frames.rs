@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
@@ -12,8 +12,8 @@ use pin_project_lite::pin_project;
 
 use crate::framing::BYTE_ORDER_MARK;
 
-/// How many empty frames one poll drops, so that a body of nothing else does not hold up other tasks.
-const EMPTY_FRAMES: usize = 32;
+/// How many frames one poll drops, so that a body of nothing else does not hold up other tasks.
+pub(crate) const DROPPED_FRAMES: usize = 32;
 
 pin_project! {
     /// The frames of a body, as a stream.
@@ -23,12 +23,19 @@ pin_project! {
     ///
     /// A byte-order mark at the start of events or lines is removed if a keepalive has been sent before it.
     /// Otherwise the client would read the mark as part of the first line.
-    pub(crate) struct Frames<B> {
+    pub(crate) struct Frames<B>
+    where
+        B: Body,
+    {
         #[pin]
         pub(crate) body: B,
         mark: Mark,
+        // What comes after the beginning of a mark, which was none.
+        next: Option<Box<Polled<B>>>,
     }
 }
+
+pub(crate) type Polled<B> = Option<Result<Frame<Bytes>, <B as Body>::Error>>;
 
 /// What to do with a byte-order mark.
 #[derive(Clone, Copy)]
@@ -48,7 +55,15 @@ impl<B: Body<Data = Bytes>> Frames<B> {
         } else {
             Mark::Passed
         };
-        Self { body, mark }
+        Self {
+            body,
+            mark,
+            next: None,
+        }
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.next.is_none() && self.mark.held().is_none() && self.body.is_end_stream()
     }
 
     /// Notes that a frame has been sent, which is a keepalive or a frame of the body.
@@ -76,26 +91,44 @@ impl<B: Body<Data = Bytes>> Stream for Frames<B> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
-        for _ in 0..EMPTY_FRAMES {
-            let mut polled = this.body.as_mut().poll_frame(cx);
-            if let Poll::Ready(Some(Ok(frame))) = &mut polled {
-                if let Some(data) = frame.data_mut() {
-                    if !matches!(this.mark, Mark::Passed) {
-                        this.mark.pass(data);
-                    }
-                    if data.is_empty() {
-                        continue;
-                    }
+        if let Some(next) = this.next.take() {
+            return Poll::Ready(*next);
+        }
+        for _ in 0..DROPPED_FRAMES {
+            let mut next = ready!(this.body.as_mut().poll_frame(cx));
+            if let Some(data) = data_of(&mut next) {
+                if !matches!(this.mark, Mark::Passed) {
+                    this.mark.pass(data);
                 }
+                if data.is_empty() {
+                    continue;
+                }
+            } else if let Some(held) = this.mark.held() {
+                *this.mark = Mark::Passed;
+                *this.next = Some(Box::new(next));
+                return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(held)))));
             }
-            return polled;
+            return Poll::Ready(next);
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
+/// Returns the bytes of a frame, if it has any.
+fn data_of<E>(next: &mut Option<Result<Frame<Bytes>, E>>) -> Option<&mut Bytes> {
+    next.as_mut()?.as_mut().ok()?.data_mut()
+}
+
 impl Mark {
+    /// Returns the bytes that have been removed, if they are no whole mark so far.
+    fn held(&self) -> Option<&'static [u8]> {
+        match self {
+            Self::Removed(removed @ 1..3) => Some(&BYTE_ORDER_MARK[..*removed]),
+            _ => None,
+        }
+    }
+
     /// Removes the part of a byte-order mark that `data` begins with, if the mark has to be removed.
     #[cold]
     fn pass(&mut self, data: &mut Bytes) {

@@ -46,7 +46,8 @@ use crate::{
 /// - Empty data frames are dropped. They send nothing over HTTP/1.1, so a proxy does not count them. Clients
 ///   that use the crate `h2` close a connection with more than 100 of them.
 /// - The header `x-accel-buffering: no` is added, if there is no `x-accel-buffering`. Without it, nginx with
-///   its buffer on holds the keepalives back.
+///   its buffer on holds the keepalives back. Calls of gRPC over HTTP/2 do not get it, because nginx does not
+///   buffer what `grpc_pass` passes on.
 /// - The size hint has no upper bound.
 ///
 /// # Example
@@ -176,10 +177,11 @@ impl KeepaliveLayer {
 
     /// Also inserts keepalives into responses of this content type, with a filler of your choice.
     ///
-    /// A content type that begins with `+` stands for every one that ends with it. If you use the method more
-    /// than once for a content type, the last call counts. [`Framing`] shows a format of your own.
+    /// A content type that begins with `+` stands for every one that ends with it, except those of calls. If you
+    /// use the method more than once for a content type, the last call counts. [`Framing`] shows a format of your
+    /// own.
     ///
-    /// The filler of a content type that begins with `application/grpc` or `application/connect+` is used only
+    /// Content types of calls begin with `application/grpc` or `application/connect+`. Their filler is used only
     /// for calls that [`grpc`](Self::grpc) accepts, and whose clients do not have a
     /// [`GrpcClientLayer`](crate::GrpcClientLayer).
     ///

@@ -42,7 +42,7 @@
 //!
 //! | other layer | where to put [`KeepaliveLayer`] | what happens if it is outside |
 //! |---|---|---|
-//! | `GrpcWebLayer` of tonic-web | inside | calls in base64, `application/grpc-web-text`, get no keepalives |
+//! | `GrpcWebLayer` of tonic-web | inside | calls in base64, `application/grpc-web-text`, and clients that ask for keepalives get none |
 //! | `CompressionLayer` of tower-http | inside | compressed bodies get no keepalives; event streams are not compressed by default, so for them both orders work |
 //! | `ResponseBodyTimeoutLayer` of tower-http | inside | the timeout does not see the keepalives and ends the body |
 //!

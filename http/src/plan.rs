@@ -11,12 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, TRANSFER_ENCODING},
     request,
 };
 use http_body::Body;
-use stream_keepalive::{SharedTimers, TokioTimer};
+use stream_keepalive::SharedTimers;
 
 use crate::{
     Idle, KeepaliveBody,
@@ -90,18 +90,13 @@ impl Config {
         let part = f64::from(body.wrapping_mul(GOLDEN_RATIO)) / 2_f64.powi(32);
         idle - (idle / 4).mul_f64(part)
     }
-
-    fn timer(&self) -> IdleTimer {
-        match &self.timers {
-            Some(timers) => IdleTimer::Shared(timers.timer()),
-            None => IdleTimer::Own(TokioTimer::new()),
-        }
-    }
 }
 
 type Make = dyn Fn() -> AnyFiller + Send + Sync;
 
 /// A content type, or a suffix of many such as `+ndjson`, and what makes its filler.
+///
+/// A suffix says what the messages of a call are, not how they are framed. So it does not stand for calls.
 #[derive(Clone)]
 struct Format {
     content_type: String,
@@ -110,7 +105,8 @@ struct Format {
 
 impl Format {
     fn is(&self, content_type: &str) -> bool {
-        let skipped = if self.content_type.starts_with('+') {
+        let is_suffix = self.content_type.starts_with('+') && !is_call(content_type);
+        let skipped = if is_suffix {
             content_type.len().saturating_sub(self.content_type.len())
         } else {
             0
@@ -186,6 +182,18 @@ pub(crate) fn is_call(content_type: &str) -> bool {
         })
 }
 
+/// Returns whether nginx passes this call on with `grpc_pass`, which does not hold responses back.
+fn is_grpc_over_http2(request: &request::Parts) -> bool {
+    let is_grpc = |content_type: &str| {
+        let split = content_type.split_at_checked("application/grpc".len());
+        split.is_some_and(|(grpc, codec)| {
+            grpc.eq_ignore_ascii_case("application/grpc")
+                && (codec.is_empty() || codec.starts_with('+'))
+        })
+    };
+    request.version == Version::HTTP_2 && content_type(&request.headers).is_some_and(is_grpc)
+}
+
 /// Returns the content type without its parameters, unless there are two that differ.
 pub(crate) fn content_type(headers: &HeaderMap) -> Option<&str> {
     let mut found = headers.get_all(CONTENT_TYPE).iter().map(essence);
@@ -208,15 +216,22 @@ pub(crate) struct Plan {
     is_accepted_call: bool,
     /// Whether the client asks for keepalives that its decoder does not see.
     asks: bool,
+    nginx_header: bool,
 }
 
 impl Plan {
     pub(crate) fn new(config: &Arc<Config>, request: &mut request::Parts) -> Self {
+        let is_accepted_call = config.calls.accept(request);
+        let asks = promise::asks(request);
+        if !config.idle.is_zero() {
+            promise::take_question(request, asks);
+        }
         Self {
             config: config.clone(),
             may_have_body: !matches!(request.method, Method::HEAD | Method::CONNECT),
-            is_accepted_call: config.calls.accept(request),
-            asks: promise::take_question(request),
+            is_accepted_call,
+            asks,
+            nginx_header: config.nginx_header && !is_grpc_over_http2(request),
         }
     }
 
@@ -246,7 +261,7 @@ impl Plan {
         if takes_markers {
             promise::promise(response.headers_mut(), idle);
         }
-        if config.nginx_header {
+        if self.nginx_header {
             let header = response.headers_mut().entry(X_ACCEL_BUFFERING);
             header.or_insert(HeaderValue::from_static("no"));
         }
@@ -255,7 +270,8 @@ impl Plan {
         } else {
             idle
         };
-        let (timer, immediate) = (config.timer(), config.immediate);
+        let timer = IdleTimer::new(config.timers.as_ref());
+        let immediate = config.immediate;
         response.map(|body| KeepaliveBody::filled(body, idle, filler, timer, immediate))
     }
 

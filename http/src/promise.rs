@@ -9,6 +9,9 @@ use crate::plan::{content_type, is_call};
 const STREAM_KEEPALIVE: HeaderName = HeaderName::from_static("stream-keepalive");
 const YES: &str = "1";
 
+/// The longest idle time that can be promised, in milliseconds. Three times an hour fits into every timer.
+const LONGEST: u64 = 3_600_000;
+
 /// Asks for keepalives, with the head of a request.
 pub(crate) fn ask(request: &mut HeaderMap) {
     request.insert(STREAM_KEEPALIVE, HeaderValue::from_static(YES));
@@ -18,29 +21,55 @@ pub(crate) fn ask(request: &mut HeaderMap) {
 #[derive(Clone, Copy)]
 struct Asked;
 
-/// Returns whether the client asks for keepalives, and removes the header.
-///
-/// Otherwise, a handler that copies the metadata of a call into a call of its own would ask for keepalives that
-/// nobody removes.
-pub(crate) fn take_question(request: &mut request::Parts) -> bool {
-    let question = request.headers.remove(STREAM_KEEPALIVE);
-    if question.is_some_and(|value| value == YES) && is_protobuf_call(&request.headers) {
-        request.extensions.insert(Asked);
-    }
-    request.extensions.get::<Asked>().is_some()
+/// Returns whether the client of a call asks for keepalives.
+pub(crate) fn asks(request: &request::Parts) -> bool {
+    let asks = || only_value(&request.headers).is_some_and(|value| value == YES);
+    is_protobuf_call(&request.headers) && (request.extensions.get::<Asked>().is_some() || asks())
 }
 
-/// Promises keepalives after `idle`, with the head of a response.
+/// Removes the question from the head of a call, and notes it for an inner layer if it has been asked.
+///
+/// A handler that copies the metadata of a call into a call of its own would otherwise ask for keepalives that
+/// nobody removes. A request of another content type keeps its question, because an inner service may translate it
+/// into a call, as that of tonic-web does.
+pub(crate) fn take_question(request: &mut request::Parts, asks: bool) {
+    if is_protobuf_call(&request.headers) {
+        request.headers.remove(STREAM_KEEPALIVE);
+    }
+    if asks {
+        request.extensions.insert(Asked);
+    }
+}
+
+/// Promises keepalives after `idle`, with the head of a response, unless that is too long.
 pub(crate) fn promise(response: &mut HeaderMap, idle: Duration) {
-    response.insert(STREAM_KEEPALIVE, millis(idle).into());
+    let millis = millis(idle);
+    if millis <= LONGEST {
+        response.insert(STREAM_KEEPALIVE, millis.into());
+    }
 }
 
 /// Returns the idle time that the head of a response promises, and removes the header, so that neither the
 /// caller nor an outer layer takes the promise for its own.
 pub(crate) fn take_promise(response: &mut HeaderMap) -> Option<Duration> {
-    let promise = response.remove(STREAM_KEEPALIVE)?;
-    let millis = promise.to_str().ok()?.parse().ok()?;
-    (millis != 0).then_some(Duration::from_millis(millis))
+    let promise = only_value(response).and_then(millis_of);
+    response.remove(STREAM_KEEPALIVE);
+    promise.map(Duration::from_millis)
+}
+
+/// Returns the number of milliseconds, if it is one and not too large.
+fn millis_of(promise: &HeaderValue) -> Option<u64> {
+    let digits = promise.to_str().ok()?;
+    // A number may also begin with a plus sign.
+    let is_plain = digits.bytes().all(|digit| digit.is_ascii_digit());
+    let millis = digits.parse().ok().filter(|_| is_plain)?;
+    (1..=LONGEST).contains(&millis).then_some(millis)
+}
+
+/// Returns the value of the header, unless there are two.
+fn only_value(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(STREAM_KEEPALIVE).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// Returns the milliseconds of a duration, rounded up, because a keepalive may not be later than promised.

@@ -5,13 +5,23 @@ use std::{
     time::Duration,
 };
 
-use stream_keepalive::{SharedTimer, Timer, TokioTimer};
+use stream_keepalive::{SharedTimer, SharedTimers, Timer, TokioTimer};
 
 /// The timer of a body, which is either its own or one of many that share a queue.
 #[derive(Debug)]
 pub(crate) enum IdleTimer {
     Own(TokioTimer),
     Shared(SharedTimer),
+}
+
+impl IdleTimer {
+    /// Creates a timer that shares the queue of `timers`, if there is one.
+    pub(crate) fn new(timers: Option<&SharedTimers>) -> Self {
+        match timers {
+            Some(timers) => Self::Shared(timers.timer()),
+            None => Self::Own(TokioTimer::new()),
+        }
+    }
 }
 
 impl Timer for IdleTimer {

@@ -13,7 +13,9 @@ use futures::{FutureExt, StreamExt, stream};
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::StreamBody;
-use stream_keepalive_http::{KeepaliveBody, KeepaliveLayer, framing::Lines};
+use stream_keepalive_http::{
+    GrpcClientBody, GrpcClientLayer, KeepaliveBody, KeepaliveLayer, framing::Lines,
+};
 use tower::{Layer, Service, service_fn};
 
 /// A body that yields one chunk again and again, with the layer around it.
@@ -36,6 +38,61 @@ fn filled(
         .now_or_never()
         .unwrap();
     response.unwrap().into_body()
+}
+
+/// A call of a client, whose body yields one chunk again and again.
+fn received(chunk: &Bytes) -> GrpcClientBody<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
+    let mut service = GrpcClientLayer::new().layer(service_fn(async |_: Request<()>| {
+        let response = Response::builder()
+            .header("content-type", "application/grpc")
+            .header("stream-keepalive", "20000");
+        let frames = stream::repeat(chunk.clone()).map(|chunk| Ok(Frame::data(chunk)));
+        Ok::<_, Infallible>(response.body(StreamBody::new(frames)).unwrap())
+    }));
+    let request = Request::post("/a/b").header("content-type", "application/grpc");
+    let response = service
+        .call(request.body(()).unwrap())
+        .now_or_never()
+        .unwrap();
+    response.unwrap().into_body()
+}
+
+#[test]
+fn a_frame_that_a_client_receives_costs_no_allocation_and_no_copy() {
+    const MARKER: &[u8] = b"\0\0\0\0\x06\xf8\xff\xff\xff\x0f\0";
+    let message = &[b"\0\0\0\0\x64", &[b'x'; 100][..]].concat();
+    for chunk in [
+        message.clone(),
+        message.repeat(400),
+        [MARKER, message, MARKER, message, MARKER].concat(),
+        // Whole only together with the next chunk.
+        [&MARKER[4..], message, &MARKER[..4]].concat(),
+        message[50..]
+            .iter()
+            .chain(&message[..50])
+            .copied()
+            .collect(),
+    ] {
+        let chunk = Bytes::from(chunk);
+        let shared = chunk.clone();
+        let mut body = received(&chunk);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut next = || loop {
+            match Pin::new(&mut body).poll_frame(&mut cx) {
+                Poll::Ready(Some(Ok(frame))) => break frame.into_data().unwrap(),
+                Poll::Ready(_) => panic!("the body does not end"),
+                Poll::Pending => {}
+            }
+        };
+        let measured = measure(|| {
+            for _ in 0..100 {
+                let data = next();
+                let is_part = shared.as_ptr_range().contains(&data.as_ptr());
+                assert!(is_part || MARKER.starts_with(&data));
+            }
+        });
+        assert_eq!(measured.count_total, 0, "{shared:?}");
+    }
 }
 
 #[test]

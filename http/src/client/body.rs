@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -12,7 +12,11 @@ use pin_project_lite::pin_project;
 use stream_keepalive::IdleTimeout;
 
 use super::unavailable;
-use crate::{frames::Frames, framing::StripMarkers};
+use crate::{
+    frames::{DROPPED_FRAMES, Frames, Polled},
+    framing::StripMarkers,
+    timer::IdleTimer,
+};
 
 pin_project! {
     /// The response body of [`GrpcClientService`](crate::GrpcClientService).
@@ -46,7 +50,7 @@ pin_project! {
         B: Body<Data = Bytes>,
     {
         Unchanged { #[pin] body: B },
-        Stripped { #[pin] stripped: Stripped<B> },
+        Limited { #[pin] limited: Limited<B> },
         Ended,
     }
 }
@@ -58,17 +62,23 @@ impl<B: Body<Data = Bytes>> GrpcClientBody<B> {
         }
     }
 
-    /// Removes the markers, and ends the body when it has received nothing for `limit`, unless that is zero.
-    pub(crate) fn stripped(body: B, limit: Duration) -> Self {
-        let frames = IdleTimeout::new(Frames::new(body, false), limit);
-        let stripped = Stripped {
+    /// Ends the body when it has received nothing for `limit`, unless that is zero, and removes the markers if
+    /// there may be any.
+    pub(crate) fn limited(
+        body: B,
+        limit: Duration,
+        timer: IdleTimer,
+        markers: Option<StripMarkers>,
+    ) -> Self {
+        let frames = IdleTimeout::new(Frames::new(body, false), limit).with_timer(timer);
+        let limited = Limited {
             frames: frames.with_last(timed_out::<B::Error> as fn() -> _),
-            markers: StripMarkers::new(),
+            markers,
             chunk: Bytes::new(),
             next: None,
         };
         Self {
-            kind: Kind::Stripped { stripped },
+            kind: Kind::Limited { limited },
         }
     }
 }
@@ -90,9 +100,9 @@ impl<B: Body<Data = Bytes>> Body for GrpcClientBody<B> {
         let mut kind = self.project().kind;
         match kind.as_mut().project() {
             KindProjection::Unchanged { body } => body.poll_frame(cx),
-            KindProjection::Stripped { mut stripped } => {
-                let frame = ready!(stripped.as_mut().poll_frame(cx));
-                if stripped.has_ended() {
+            KindProjection::Limited { mut limited } => {
+                let frame = ready!(limited.as_mut().poll_frame(cx));
+                if limited.has_ended() {
                     // Dropping the body of a call that has not ended resets its stream.
                     kind.set(Kind::Ended);
                 }
@@ -105,7 +115,7 @@ impl<B: Body<Data = Bytes>> Body for GrpcClientBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Unchanged { body } => body.is_end_stream(),
-            Kind::Stripped { stripped } => stripped.is_end_stream(),
+            Kind::Limited { limited } => limited.is_end_stream(),
             Kind::Ended => true,
         }
     }
@@ -114,7 +124,7 @@ impl<B: Body<Data = Bytes>> Body for GrpcClientBody<B> {
         match &self.kind {
             Kind::Unchanged { body } => body.size_hint(),
             // Some of the bytes may be markers.
-            Kind::Stripped { .. } => SizeHint::new(),
+            Kind::Limited { .. } => SizeHint::new(),
             Kind::Ended => SizeHint::with_exact(0),
         }
     }
@@ -124,8 +134,8 @@ impl<B: Body<Data = Bytes> + fmt::Debug> fmt::Debug for GrpcClientBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (body, limit) = match &self.kind {
             Kind::Unchanged { body } => (Some(body), None),
-            Kind::Stripped { stripped } => {
-                let frames = &stripped.frames;
+            Kind::Limited { limited } => {
+                let frames = &limited.frames;
                 (Some(&frames.get_ref().body), Some(frames.idle()))
             }
             Kind::Ended => (None, None),
@@ -138,16 +148,17 @@ impl<B: Body<Data = Bytes> + fmt::Debug> fmt::Debug for GrpcClientBody<B> {
 }
 
 pin_project! {
-    /// A body without its markers.
+    /// A body with an idle timeout, and without its markers.
     ///
     /// The idle timeout is below the markers' removal, because a marker has to count as activity.
-    struct Stripped<B>
+    struct Limited<B>
     where
         B: Body<Data = Bytes>,
     {
         #[pin]
-        frames: IdleTimeout<Frames<B>>,
-        markers: StripMarkers,
+        frames: LimitedFrames<B>,
+        // None if nothing is a marker.
+        markers: Option<StripMarkers>,
         // What is left of the last chunk.
         chunk: Bytes,
         // What comes after the bytes that were held back.
@@ -155,13 +166,17 @@ pin_project! {
     }
 }
 
-type Polled<B> = Option<Result<Frame<Bytes>, <B as Body>::Error>>;
+type LimitedFrames<B> = IdleTimeout<Frames<B>, fn() -> <Frames<B> as Stream>::Item, IdleTimer>;
 
-impl<B: Body<Data = Bytes>> Stripped<B> {
+impl<B: Body<Data = Bytes>> Limited<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled<B>> {
         let mut this = self.project();
-        loop {
-            if let Some(piece) = this.markers.strip(this.chunk) {
+        for _ in 0..DROPPED_FRAMES {
+            let piece = match this.markers {
+                Some(markers) => markers.strip(this.chunk),
+                None => Some(mem::take(this.chunk)).filter(|chunk| !chunk.is_empty()),
+            };
+            if let Some(piece) = piece {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             let next = match this.next.take() {
@@ -177,7 +192,7 @@ impl<B: Body<Data = Bytes>> Stripped<B> {
                 Some(Err(error)) => Some(Err(error)),
                 None => None,
             };
-            return Poll::Ready(match this.markers.end() {
+            return Poll::Ready(match this.markers.as_mut().and_then(StripMarkers::end) {
                 Some(held) => {
                     *this.next = Some(end);
                     Some(Ok(Frame::data(held)))
@@ -185,6 +200,8 @@ impl<B: Body<Data = Bytes>> Stripped<B> {
                 None => end,
             });
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn has_ended(&self) -> bool {
@@ -192,14 +209,15 @@ impl<B: Body<Data = Bytes>> Stripped<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        let is_empty = self.chunk.is_empty() && !self.markers.holds_bytes();
-        is_empty && self.next.is_none() && self.frames.get_ref().body.is_end_stream()
+        let holds_bytes = self.markers.as_ref().is_some_and(StripMarkers::holds_bytes);
+        let is_empty = self.chunk.is_empty() && !holds_bytes;
+        is_empty && self.next.is_none() && self.frames.get_ref().is_end_stream()
     }
 }
 
 /// Polls the inner body, and ends it with `UNAVAILABLE` if the idle timeout does.
 fn poll_next<B: Body<Data = Bytes>>(
-    mut frames: Pin<&mut IdleTimeout<Frames<B>>>,
+    mut frames: Pin<&mut LimitedFrames<B>>,
     cx: &mut Context<'_>,
 ) -> Poll<Polled<B>> {
     let mut next = ready!(frames.as_mut().poll_next(cx));

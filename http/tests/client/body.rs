@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::{
-    Got, IDLE, MARKER, MESSAGE, body, call, data, next, promising, response, unavailable, within,
+    Got, IDLE, MARKER, MESSAGE, body, call, data, layers, next, promising, response, unavailable,
+    within,
 };
 use crate::script::{self, Script, Step};
 
@@ -46,6 +47,27 @@ async fn markers_are_removed_and_messages_are_not() {
         assert_eq!(next(&mut body).await, data(MESSAGE));
         assert_eq!(next(&mut body).await, Got::Trailers(HeaderMap::new()));
     }
+}
+
+#[tokio::test]
+async fn a_flood_of_markers_holds_nobody_up() {
+    let steps = (0..1000).map(|_| script::data(MARKER));
+    let mut body = kept(steps.chain([script::data(MESSAGE)])).await;
+    // Other tasks run in between.
+    let mut polls = 0;
+    let frame = loop {
+        polls += 1;
+        match body.frame().now_or_never() {
+            Some(frame) => break frame.unwrap().unwrap(),
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(frame.into_data().unwrap(), MESSAGE);
+    assert!(polls > 10, "{polls}");
+    // The body wakes its task by itself.
+    let steps = (0..1000).map(|_| script::data(MARKER));
+    let mut body = kept(steps.chain([script::data(MESSAGE)])).await;
+    assert_eq!(within(LIMIT, &mut body).await, data(MESSAGE));
 }
 
 #[tokio::test]
@@ -79,14 +101,16 @@ async fn held_back_bytes_come_before_an_error_the_trailers_and_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_ends_when_nothing_has_come_for_three_idle_times() {
-    let mut body = kept([script::data(MESSAGE)]).await;
-    assert_eq!(next(&mut body).await, data(MESSAGE));
-    let begin = Instant::now();
-    assert_eq!(within(2 * LIMIT, &mut body).await, unavailable("60s"));
-    assert_eq!(begin.elapsed().as_secs(), LIMIT.as_secs());
-    assert!(body.is_end_stream());
-    assert_eq!(body.size_hint().exact(), Some(0));
-    assert_eq!(next(&mut body).await, Got::End);
+    for layer in layers() {
+        let mut body = body(layer, promising([script::data(MESSAGE)])).await;
+        assert_eq!(next(&mut body).await, data(MESSAGE));
+        let begin = Instant::now();
+        assert_eq!(within(2 * LIMIT, &mut body).await, unavailable("60s"));
+        assert_eq!(begin.elapsed().as_secs(), LIMIT.as_secs());
+        assert!(body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(0));
+        assert_eq!(next(&mut body).await, Got::End);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,9 +134,12 @@ async fn held_back_bytes_come_before_the_end_of_a_call_on_which_nothing_comes() 
 async fn a_call_goes_on_while_keepalives_come() {
     // The latest time at which a keepalive is in time.
     let late = LIMIT - Duration::from_secs(1);
-    let steps = (0..100).flat_map(|_| [Step::Wait(late), script::data(MARKER)]);
-    let mut body = kept(steps).await;
-    assert_eq!(within(100 * late, &mut body).await, Got::Nothing);
+    for layer in layers() {
+        let steps = (0..100).flat_map(|_| [Step::Wait(late), script::data(MARKER)]);
+        let mut body = body(layer, promising(steps)).await;
+        assert_eq!(within(100 * late, &mut body).await, Got::Nothing);
+        assert_eq!(within(2 * LIMIT, &mut body).await, unavailable("60s"));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +161,7 @@ async fn a_server_that_promised_nothing_is_never_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_of_the_user_ends_calls_of_servers_that_promised_nothing() {
     let layer = GrpcClientLayer::new().idle_timeout(Duration::from_millis(1500));
-    let mut idle = body(layer, response([])).await;
+    let mut idle = body(layer.clone(), response([])).await;
     assert_eq!(within(LIMIT, &mut idle).await, unavailable("1.5s"));
     // A promise replaces it.
     let mut kept = body(layer, promising([])).await;
@@ -159,12 +186,15 @@ async fn a_consumer_that_was_away_gets_what_came_in_the_meantime() {
 
 #[tokio::test(start_paused = true)]
 async fn a_consumer_that_was_away_gives_the_next_message_time_to_arrive() {
-    let pending = [Step::Pending, Step::Pending, Step::Wait(IDLE)];
-    let mut body = kept(pending.into_iter().chain([script::data(MESSAGE)])).await;
-    assert_eq!(body.frame().now_or_never().map(drop), None);
-    tokio::time::advance(100 * LIMIT).await;
-    assert_eq!(body.frame().now_or_never().map(drop), None);
-    assert_eq!(within(2 * IDLE, &mut body).await, data(MESSAGE));
+    for layer in layers() {
+        let pending = [Step::Pending, Step::Pending, Step::Wait(IDLE)];
+        let steps = pending.into_iter().chain([script::data(MESSAGE)]);
+        let mut body = body(layer, promising(steps)).await;
+        assert_eq!(body.frame().now_or_never().map(drop), None);
+        tokio::time::advance(100 * LIMIT).await;
+        assert_eq!(body.frame().now_or_never().map(drop), None);
+        assert_eq!(within(2 * IDLE, &mut body).await, data(MESSAGE));
+    }
 }
 
 #[tokio::test(start_paused = true)]

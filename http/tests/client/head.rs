@@ -1,13 +1,15 @@
 use std::{future::pending, pin::pin, time::Duration};
 
 use http::{Request, Response};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use static_assertions::assert_impl_all;
 use stream_keepalive_http::{GrpcClientFuture, GrpcClientLayer, GrpcClientService};
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::{
-    Got, IDLE, MARKER, body, call, data, next, promising, response, send, unavailable, within,
+    Got, IDLE, MARKER, body, call, data, layers, next, promising, response, send, unavailable,
+    within,
 };
 use crate::script::{self, Script};
 
@@ -39,7 +41,7 @@ async fn other_requests_pass_unchanged_and_so_do_their_responses() {
     ] {
         let headers = request.headers().clone();
         let marker = script::data(MARKER);
-        let (received, response) = send(layer, request, promising([marker])).await;
+        let (received, response) = send(layer.clone(), request, promising([marker])).await;
         assert_eq!(received, headers);
         assert_eq!(response.headers()["stream-keepalive"], "20000");
         assert_eq!(next(&mut response.into_body()).await, data(MARKER));
@@ -68,6 +70,32 @@ async fn a_response_of_another_content_type_passes_unchanged() {
     let mut body = response.into_body();
     assert_eq!(next(&mut body).await, data(MARKER));
     assert_eq!(within(100 * IDLE, &mut body).await, Got::Nothing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_the_user_ends_a_response_of_another_content_type_too() {
+    for content_type in [Some("text/html"), None] {
+        let steps = [
+            script::data(MARKER),
+            script::Step::Wait(IDLE / 2),
+            script::data(MARKER),
+        ];
+        let mut response = promising(steps);
+        response.headers_mut().remove("content-type");
+        if let Some(content_type) = content_type {
+            let content_type = content_type.parse().unwrap();
+            response.headers_mut().insert("content-type", content_type);
+        }
+        let layer = GrpcClientLayer::new().idle_timeout(IDLE);
+        let (_, response) = send(layer, call(), response).await;
+        assert_eq!(response.headers()["stream-keepalive"], "20000");
+        let mut body = response.into_body();
+        assert_eq!(next(&mut body).await, data(MARKER));
+        assert_eq!(within(IDLE, &mut body).await, data(MARKER));
+        assert_eq!(within(2 * IDLE, &mut body).await, unavailable("20s"));
+        assert_eq!(next(&mut body).await, Got::End);
+        assert!(body.is_end_stream());
+    }
 }
 
 #[tokio::test]
@@ -103,19 +131,20 @@ async fn the_wait_for_the_head_ends_with_a_limit_only() {
     let head = GrpcClientLayer::new().layer(never()).oneshot(call());
     assert!(tokio::time::timeout(1000 * IDLE, head).await.is_err());
 
-    let layer = GrpcClientLayer::new().idle_timeout(IDLE);
-    let head = layer.layer(never()).oneshot(call());
-    let begin = tokio::time::Instant::now();
-    let response = head.await.unwrap();
-    assert_eq!(begin.elapsed().as_secs(), IDLE.as_secs());
-    assert_eq!(response.status(), 200);
-    assert_eq!(response.headers()["content-type"], "application/grpc");
-    assert_eq!(response.headers()["grpc-status"], "14");
-    assert_eq!(
-        response.headers()["grpc-message"],
-        "nothing received for 20s"
-    );
-    assert!(response.into_body().frame().await.is_none());
+    for layer in layers() {
+        let head = layer.idle_timeout(IDLE).layer(never()).oneshot(call());
+        let begin = tokio::time::Instant::now();
+        let response = head.await.unwrap();
+        assert_eq!(begin.elapsed().as_secs(), IDLE.as_secs());
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        assert_eq!(response.headers()["grpc-status"], "14");
+        assert_eq!(
+            response.headers()["grpc-message"],
+            "nothing received for 20s"
+        );
+        assert!(response.into_body().frame().await.is_none());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,22 +185,55 @@ async fn a_promise_that_is_no_number_of_milliseconds_is_none() {
         "20000, 20000",
         "1e4",
         "99999999999999999999",
+        "3600001",
+        "18446744073709551615",
+        "+20000",
+        " 20000",
+        "2e4",
     ] {
         let mut response = response([]);
-        let promise = promise.parse().unwrap();
-        response.headers_mut().insert("stream-keepalive", promise);
+        let value = promise.parse().unwrap();
+        response.headers_mut().insert("stream-keepalive", value);
         let mut body = body(GrpcClientLayer::new(), response).await;
-        assert_eq!(within(1000 * IDLE, &mut body).await, Got::Nothing);
+        assert_eq!(
+            within(1000 * IDLE, &mut body).await,
+            Got::Nothing,
+            "{promise:?}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_longest_promise_is_kept() {
-    let mut response = response([]);
-    let promise = u64::MAX.into();
-    response.headers_mut().insert("stream-keepalive", promise);
-    let mut body = body(GrpcClientLayer::new(), response).await;
+async fn a_promise_of_more_than_an_hour_does_not_replace_a_limit_of_the_user() {
+    for (promise, expected) in [("3600000", "10800s"), ("3600001", "20s")] {
+        let mut response = response([]);
+        let promise = promise.parse().unwrap();
+        response.headers_mut().insert("stream-keepalive", promise);
+        let mut body = body(GrpcClientLayer::new().idle_timeout(IDLE), response).await;
+        assert_eq!(within(1000 * IDLE, &mut body).await, unavailable(expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_promises_are_none() {
+    let mut response = promising([]);
+    let second = "20000".parse().unwrap();
+    response.headers_mut().append("stream-keepalive", second);
+    let (_, response) = send(GrpcClientLayer::new(), call(), response).await;
+    assert!(!response.headers().contains_key("stream-keepalive"));
+    let mut body = response.into_body();
     assert_eq!(within(1000 * IDLE, &mut body).await, Got::Nothing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_waits_for_a_second_at_least() {
+    for (promise, expected) in [("1", "1s"), ("333", "1s"), ("334", "1.002s")] {
+        let mut response = response([]);
+        let promise = promise.parse().unwrap();
+        response.headers_mut().insert("stream-keepalive", promise);
+        let mut body = body(GrpcClientLayer::new(), response).await;
+        assert_eq!(within(IDLE, &mut body).await, unavailable(expected));
+    }
 }
 
 #[test]
@@ -182,6 +244,6 @@ fn the_debug_output_of_the_future_names_it() {
     assert_eq!(format!("{future:?}"), "GrpcClientFuture { .. }");
 }
 
-assert_impl_all!(GrpcClientLayer: Copy, Default, Send, Sync, Unpin);
+assert_impl_all!(GrpcClientLayer: Clone, Default, Send, Sync, Unpin);
 assert_impl_all!(GrpcClientService<()>: Clone, Send, Sync, Unpin);
 assert_impl_all!(GrpcClientFuture<std::future::Ready<()>>: Send, Sync, Unpin);

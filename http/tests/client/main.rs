@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
+use stream_keepalive::SharedTimers;
 use stream_keepalive_http::{GrpcClientBody, GrpcClientLayer};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -42,6 +43,12 @@ fn promising(steps: impl IntoIterator<Item = Step>) -> Response<Script> {
     let promise = IDLE.as_millis().to_string().parse().unwrap();
     response.headers_mut().insert("stream-keepalive", promise);
     response
+}
+
+/// The layer with each kind of timer.
+fn layers() -> [GrpcClientLayer; 2] {
+    let layer = GrpcClientLayer::new();
+    [layer.clone(), layer.timers(SharedTimers::new())]
 }
 
 /// Sends a request to a service that returns this response. Also returns the headers that the service gets.

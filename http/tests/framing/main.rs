@@ -5,11 +5,14 @@ mod lines;
 mod marker;
 mod sse;
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use http::HeaderMap;
 use http_body::Frame;
 use proptest::{collection::vec, prelude::*, sample::Index};
-use stream_keepalive::Fill;
+use stream_keepalive::{Fill, KeepaliveExt, SharedTimers};
 use stream_keepalive_http::framing::{Framed, Framing, Grpc, Lines, Sse};
 
 /// Returns whether a keepalive may be inserted before the first chunk and after each chunk.
@@ -188,6 +191,36 @@ fn an_empty_chunk_is_no_activity_and_everything_else_is() {
         of_chunk == [[false; 3], [true; 3]] && filler.observe(&error) && filler.observe(&trailers)
     }
     for_each_filler!(activity);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_empty_chunks_is_filled() {
+    const IDLE: Duration = Duration::from_secs(20);
+
+    async fn assert_filled(filler: impl Fill<Bytes> + Clone + Send + 'static) {
+        let empty = || {
+            let chunks = stream::repeat(Bytes::new()).then(|chunk| async move {
+                tokio::time::sleep(IDLE / 2).await;
+                chunk
+            });
+            chunks.boxed()
+        };
+        let timer = SharedTimers::new().timer();
+        let own = empty().keepalive_with(IDLE, filler.clone());
+        let shared = empty().keepalive_with(IDLE, filler).with_timer(timer);
+        for filled in [own.boxed(), shared.boxed()] {
+            let end = tokio::time::sleep(10 * IDLE + IDLE / 4);
+            let chunks: Vec<_> = filled.take_until(end).collect().await;
+            let keepalives = chunks.iter().filter(|chunk| !chunk.is_empty()).count();
+            assert_eq!((keepalives, chunks.len() - keepalives), (10, 20));
+        }
+    }
+
+    assert_filled(Sse::comment()).await;
+    assert_filled(Lines::new("\n")).await;
+    assert_filled(Grpc::new()).await;
+    assert_filled(Grpc::marker()).await;
+    assert_filled(brackets()).await;
 }
 
 #[test]

@@ -19,7 +19,7 @@ use tower::Layer;
 use super::{Client, IDLE, Network, Scripted, layer, server, service, words};
 
 /// Each kind of server: messages in gzip or not, a keepalive immediately or not.
-async fn clients() -> Vec<Client<GrpcClientService<Channel>>> {
+async fn clients() -> Vec<(Network, Client<GrpcClientService<Channel>>)> {
     let mut clients = Vec::new();
     for gzip in [false, true] {
         for layer in [layer(), layer().immediate()] {
@@ -27,8 +27,10 @@ async fn clients() -> Vec<Client<GrpcClientService<Channel>>> {
                 gzip,
                 ..Scripted::default()
             };
-            let client = Client::new(Network::new(Some(layer), scripted).kept().await);
-            clients.push(if gzip { client.gzip() } else { client });
+            let network = Network::new(Some(layer), scripted);
+            let client = Client::new(network.kept().await);
+            let client = if gzip { client.gzip() } else { client };
+            clients.push((network, client));
         }
     }
     clients
@@ -44,38 +46,41 @@ fn slowly(scripts: &'static [&'static str]) -> impl stream::Stream<Item = String
 
 #[tokio::test(start_paused = true)]
 async fn a_unary_call_gets_its_message() {
-    for mut client in clients().await {
+    for (network, mut client) in clients().await {
         assert_eq!(client.unary("a b".to_owned()).await.unwrap(), "ab");
         // Its head comes with its message.
         assert_eq!(client.unary("1000s a".to_owned()).await.unwrap(), "a");
         assert_eq!(client.unary(String::new()).await.unwrap(), "");
+        assert_eq!(network.markers(), 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_of_the_server_has_only_its_messages() {
-    for mut client in clients().await {
+    for (network, mut client) in clients().await {
         let (messages, status) = client
             .all("1000s a b 1000s empty empty 1000s c 1000s")
             .await;
         assert_eq!(messages, ["a", "b", "", "", "c"]);
         status.unwrap();
+        network.assert_kept_alive_for(3000);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_of_the_client_gets_its_message() {
-    for mut client in clients().await {
+    for (network, mut client) in clients().await {
         assert_eq!(
             client.upload(slowly(&["a", "b", "c"])).await.unwrap(),
             "abc"
         );
+        assert_eq!(network.markers(), 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn streams_in_both_directions_have_only_their_messages() {
-    for mut client in clients().await {
+    for (network, mut client) in clients().await {
         let messages = client
             .talk(slowly(&["a 1000s b", "empty", "c"]))
             .await
@@ -83,12 +88,13 @@ async fn streams_in_both_directions_have_only_their_messages() {
         let (messages, status) = service::all(messages).await;
         assert_eq!(messages, ["a", "b", "", "c"]);
         status.unwrap();
+        network.assert_kept_alive_for(1200);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_fails_keeps_its_status() {
-    for mut client in clients().await {
+    for (network, mut client) in clients().await {
         let unary = client.unary("fail".to_owned()).await.unwrap_err();
         let at_once = client.all("fail").await;
         let later = client.all("a 1000s fail").await;
@@ -98,6 +104,28 @@ async fn a_call_that_fails_keeps_its_status() {
             assert_eq!(status.message(), "it is gone: 100 %");
             assert_eq!(status.metadata().get("x-answer").unwrap(), "42");
         }
+        network.assert_kept_alive_for(1000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_metadata_of_a_call_is_that_without_the_layers() {
+    let (with, without) = (server(), Network::new(None, Scripted::default()));
+    let metadata = async |network: &Network, kept: bool| {
+        let response = if kept {
+            let mut client = Client::new(network.kept().await);
+            client.download("a".to_owned()).await
+        } else {
+            let mut client = Client::new(network.plain().await);
+            client.download("a".to_owned()).await
+        };
+        let mut metadata = response.unwrap().metadata().clone();
+        metadata.remove("date");
+        metadata
+    };
+    let plain = metadata(&without, false).await.into_headers();
+    for (network, kept) in [(&with, true), (&with, false), (&without, true)] {
+        assert_eq!(metadata(network, kept).await.into_headers(), plain);
     }
 }
 
@@ -114,7 +142,7 @@ async fn a_call_that_the_server_ends_early_keeps_its_status() {
 
 #[tokio::test(start_paused = true)]
 async fn large_messages_pass() {
-    for mut client in clients().await {
+    for (network, mut client) in clients().await {
         let (messages, status) = client.all("3MB 100s 3MB 3MB 100s a").await;
         let lengths: Vec<_> = messages.iter().map(String::len).collect();
         assert_eq!(lengths, [3_000_000, 3_000_000, 3_000_000, 1]);
@@ -123,6 +151,7 @@ async fn large_messages_pass() {
             client.unary("3MB".to_owned()).await.unwrap().len(),
             3_000_000
         );
+        network.assert_kept_alive_for(200);
     }
 }
 
@@ -135,6 +164,7 @@ async fn the_limit_of_a_message_holds_for_messages_only() {
     let (messages, status) = kept.all("abc 1000s d").await;
     assert_eq!(messages, ["abc", "d"]);
     status.unwrap();
+    network.assert_kept_alive_for(1000);
     let mut plain = Client::new(network.plain().await);
     plain.0 = plain.0.max_decoding_message_size(5);
     let (kept, plain) = (kept.all("abcd").await, plain.all("abcd").await);
@@ -174,6 +204,7 @@ async fn a_call_that_the_client_drops_is_dropped_on_the_server() {
     assert_eq!(messages.try_next().await.unwrap().unwrap(), "a");
     assert!(timeout(10 * IDLE, messages.try_next()).await.is_err());
     assert_eq!(scripted.counts.open_streams(), 1);
+    network.assert_kept_alive_for(200);
     drop(messages);
     sleep(Duration::from_millis(1)).await;
     assert_eq!(scripted.counts.open_streams(), 0);
@@ -200,6 +231,7 @@ async fn interceptors_work_on_both_sides_of_the_layer() {
     assert_eq!(status.code(), Code::Unauthenticated);
     let mut client = Client::new(InterceptedService::new(kept, add));
     assert_eq!(client.all("a 1000s b").await.0, ["a", "b"]);
+    network.assert_kept_alive_for(1000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,6 +244,7 @@ async fn the_health_service_reports_changes_only() {
     let first = statuses.try_next().await.unwrap().unwrap();
     assert_eq!(first.status(), ServingStatus::Serving);
     assert!(timeout(100 * IDLE, statuses.try_next()).await.is_err());
+    network.assert_kept_alive_for(2000);
     reporter.set_service_status("", Serving::NotServing).await;
     let second = statuses.try_next().await.unwrap().unwrap();
     assert_eq!(second.status(), ServingStatus::NotServing);
@@ -236,6 +269,7 @@ async fn reflection_answers_each_question_once() {
     let answers = client.server_reflection_info(questions).await.unwrap();
     let answers: Vec<_> = answers.into_inner().try_collect().await.unwrap();
     assert_eq!(answers.len(), 3);
+    network.assert_kept_alive_for(600);
     for answer in answers {
         let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
             panic!("it is no list");

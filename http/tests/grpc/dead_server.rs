@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use stream_keepalive_http::GrpcClientLayer;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::transport::Endpoint;
+use tonic::{Code, transport::Endpoint};
 use tower::Layer;
 
 use super::{Client, IDLE, LIMIT, Network, Scripted, assert_unavailable, layer, server, service};
@@ -41,27 +41,34 @@ async fn a_network_that_freezes_ends_a_call_within_three_idle_times() {
 
 #[tokio::test(start_paused = true)]
 async fn a_network_that_freezes_inside_a_message_ends_the_call_too() {
-    let network = server();
+    let network = server().that_freezes_after(1_000_000);
     let mut client = Client::new(network.kept().await);
-    let messages = client
-        .download("a 3MB".to_owned())
-        .await
-        .unwrap()
-        .into_inner();
-    network.freeze();
-    let (_, status) = service::all(messages).await;
+    let begin = Instant::now();
+    let (messages, status) = client.all("a 3MB").await;
+    assert_eq!(messages, ["a"]);
     assert_unavailable(status);
+    assert_eq!(network.received(), 1_000_000);
+    assert_eq!(begin.elapsed().as_secs(), LIMIT.as_secs());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_keepalives_come_does_not_end() {
-    let mut client = Client::new(server().kept().await);
+    let network = server();
+    let mut client = Client::new(network.kept().await);
     let mut messages = client
         .download("hang".to_owned())
         .await
         .unwrap()
         .into_inner();
-    assert!(timeout(1000 * LIMIT, messages.try_next()).await.is_err());
+    assert!(timeout(1000 * IDLE, messages.try_next()).await.is_err());
+    // The idle time of the call is in the last quarter below that of the layer.
+    let markers = network.markers();
+    assert!((999..=1334).contains(&markers), "{markers}");
+    // It is the keepalives that have kept it.
+    network.freeze();
+    let (rest, status) = service::all(messages).await;
+    assert!(rest.is_empty());
+    assert_unavailable(status);
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,6 +110,51 @@ async fn a_ping_makes_the_channel_connect_again_after_the_network_has_frozen() {
     network.freeze();
     sleep(3 * IDLE).await;
     assert_eq!(client.unary("b".to_owned()).await.unwrap(), "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_calls_again_goes_on_where_the_network_froze() {
+    // A PING that is faster than the layer closes the connection with a status of its own.
+    for (ping, expected) in [(LIMIT, Code::Unavailable), (IDLE, Code::Unknown)] {
+        let network = server();
+        // Without it, the next call would wait on the connection that is dead.
+        let endpoint = Endpoint::from_static("http://server")
+            .http2_keep_alive_interval(ping)
+            .keep_alive_timeout(IDLE)
+            .keep_alive_while_idle(true);
+        let channel = network.connect(endpoint).await;
+        let mut client = Client::new(GrpcClientLayer::new().layer(channel));
+        let words = ["a", "b", "c", "d"];
+        let (mut found, mut errors) = (Vec::new(), Vec::new());
+        while found.len() < words.len() {
+            // Each word comes after a long silence.
+            let script = words[found.len()..].join(" 1000s ");
+            let (mut messages, freezes) = match client.download(script).await {
+                Ok(response) => (response.into_inner(), errors.is_empty()),
+                Err(status) => {
+                    errors.push(status.code());
+                    continue;
+                }
+            };
+            loop {
+                match messages.try_next().await {
+                    Ok(Some(message)) => found.push(message),
+                    Ok(None) => break,
+                    Err(status) => {
+                        errors.push(status.code());
+                        sleep(IDLE).await;
+                        break;
+                    }
+                }
+                if freezes && found.len() == 2 {
+                    network.freeze();
+                }
+            }
+        }
+        assert_eq!(found, words);
+        assert_eq!(errors[0], expected);
+        assert!(errors.len() <= 2, "{errors:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

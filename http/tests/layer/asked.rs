@@ -8,10 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, Version};
 use http_body_util::BodyExt;
 use stream_keepalive::SharedTimers;
-use stream_keepalive_http::{Idle, KeepaliveBody, KeepaliveLayer};
+use stream_keepalive_http::{Idle, KeepaliveBody, KeepaliveLayer, framing::Grpc};
 use tokio::time::Instant;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
@@ -245,14 +245,116 @@ async fn a_marker_is_never_inside_a_message_nor_after_the_trailers() {
 
 #[tokio::test]
 async fn a_handler_does_not_see_the_question() {
+    let seen = seen_by_handler(layer(), asking()).await;
+    assert_eq!(seen, *call("application/grpc").headers());
+}
+
+/// Returns the headers that the handler gets.
+async fn seen_by_handler(layer: KeepaliveLayer, request: Request<()>) -> HeaderMap {
     let seen = Arc::new(Mutex::new(HeaderMap::new()));
-    let service = layer().layer(service_fn(|request: Request<()>| {
+    let service = layer.layer(service_fn(|request: Request<()>| {
         *seen.lock().unwrap() = request.headers().clone();
         ready(Ok::<_, Infallible>(grpc([])))
     }));
-    service.oneshot(asking()).await.unwrap();
+    service.oneshot(request).await.unwrap();
     let seen = seen.lock().unwrap();
-    assert_eq!(*seen, *call("application/grpc").headers());
+    seen.clone()
+}
+
+#[tokio::test]
+async fn a_layer_that_cannot_answer_leaves_the_question() {
+    let mut web = asking();
+    let content_type = "application/grpc-web+proto".parse().unwrap();
+    web.headers_mut().insert("content-type", content_type);
+    let off = KeepaliveLayer::new(Duration::ZERO);
+    for (layer, request) in [(layer(), web), (off, asking())] {
+        let headers = request.headers().clone();
+        assert_eq!(seen_by_handler(layer, request).await, headers);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inner_layer_answers_through_one_that_is_off() {
+    let inner = layer().layer(service_fn(|_| ready(Ok::<_, Infallible>(grpc([])))));
+    let service = KeepaliveLayer::new(Duration::ZERO).layer(inner);
+    let mut response = service.oneshot(asking()).await.unwrap();
+    assert_eq!(response.headers()["stream-keepalive"], "20000");
+    let frame = tokio::time::timeout(2 * IDLE, response.body_mut().frame()).await;
+    assert_eq!(
+        frame.unwrap().unwrap().unwrap().into_data().unwrap(),
+        MARKER
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_chooses_its_idle_time_in_a_layer_that_is_off_too() {
+    let mut response = grpc([]);
+    let idle = Idle(Duration::from_secs(30));
+    response.extensions_mut().insert(idle);
+    let off = KeepaliveLayer::new(Duration::ZERO);
+    assert_eq!(
+        promise_and_keepalive(off, asking(), response).await,
+        kept("30000")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_questions_are_none() {
+    for value in ["1", "2"] {
+        let mut request = asking();
+        let value = value.parse().unwrap();
+        request.headers_mut().append("stream-keepalive", value);
+        assert_eq!(
+            promise_and_keepalive(layer(), request, grpc([])).await,
+            LEFT_ALONE
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_time_of_more_than_an_hour_is_not_promised() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    for (idle, promise) in [
+        (HOUR, Some("3600000")),
+        (HOUR + Duration::from_millis(1), None),
+        (Duration::MAX, None),
+    ] {
+        let layer = KeepaliveLayer::new(idle).immediate();
+        let found = promise_and_keepalive(layer, asking(), grpc([])).await;
+        assert_eq!(found, (promise.map(str::to_owned), Some(MARKER.to_vec())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_over_http_2_get_no_header_for_nginx() {
+    for layer in [layer(), layer().grpc(|_| true)] {
+        for (request, version, expected) in [
+            (asking(), Version::HTTP_2, false),
+            (call("application/grpc+json"), Version::HTTP_2, false),
+            // A layer outside translates the call, and nginx may buffer it.
+            (asking(), Version::HTTP_11, true),
+            (call("application/grpc-web"), Version::HTTP_2, true),
+            (call("application/json"), Version::HTTP_2, true),
+        ] {
+            let content_type = request.headers()["content-type"].clone();
+            let mut response = grpc([]);
+            if content_type == "application/json" {
+                response = sse([]);
+            } else {
+                let content_type = content_type.clone();
+                response.headers_mut().insert("content-type", content_type);
+            }
+            let mut request = request;
+            *request.version_mut() = version;
+            let layer = layer
+                .clone()
+                .format("application/grpc+json", Grpc::message("{}"));
+            let mut answer = answer(layer, request, response).await;
+            let has_header = answer.headers().contains_key("x-accel-buffering");
+            let is_filled = next(answer.body_mut()).await.is_some();
+            assert_eq!(has_header, expected && is_filled, "{content_type:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -321,9 +321,13 @@ async fn filled(
     content_type: &str,
     steps: impl IntoIterator<Item = Step>,
 ) -> KeepaliveBody<Script> {
+    filled_by(content_type, Script::new(steps)).await
+}
+
+async fn filled_by(content_type: &str, script: Script) -> KeepaliveBody<Script> {
     let layer = layer().ndjson("\n").grpc(|_| true);
     let request = Request::post("/a/b").header("content-type", "application/grpc");
-    let mut response = sse(steps);
+    let mut response = sse([]).map(|_| script);
     let content_type = content_type.parse().unwrap();
     response.headers_mut().insert("content-type", content_type);
     answer(layer, request.body(()).unwrap(), response)
@@ -341,6 +345,38 @@ async fn lines_lose_a_byte_order_mark_after_a_keepalive_too() {
 
     let mut body = filled("application/x-ndjson", marked()).await;
     assert_frames!(body, [Some("\u{feff}"), Some(line), Some("\n")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_beginning_of_a_byte_order_mark_comes_before_the_end() {
+    for (content_type, keepalive) in [
+        ("text/event-stream", COMMENT),
+        ("application/x-ndjson", "\n"),
+    ] {
+        for (last, expected) in [
+            (None, "end"),
+            (Some(Step::Error), "error: reset"),
+            (Some(Step::Trailers), "trailers"),
+        ] {
+            for (pieces, found) in [
+                (&[&b"\xEF"[..], b""][..], Some(&b"\xEF"[..])),
+                (&[b"\xEF\xBB"], Some(b"\xEF\xBB")),
+                (&[b"\xEF", b"\xBB"], Some(b"\xEF\xBB")),
+                (&[b"\xEF\xBB", b"\xBF"], None),
+            ] {
+                let pieces = pieces.iter().map(|piece| data(*piece));
+                let steps = [IDLE_TIME].into_iter().chain(pieces).chain(last.clone());
+                let mut body = filled_by(content_type, Script::new(steps).ends()).await;
+                assert_frames!(body, [Some(keepalive)]);
+                if let Some(found) = found {
+                    let frame = body.frame().await.unwrap().unwrap();
+                    assert_eq!(frame.into_data().unwrap(), found);
+                    assert!(!body.is_end_stream() || last.is_none());
+                }
+                assert_frames!(body, [Some(expected)]);
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

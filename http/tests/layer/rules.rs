@@ -501,6 +501,27 @@ async fn a_content_type_of_ones_own_gets_its_own_filler() {
     assert_eq!(found, None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_suffix_does_not_stand_for_the_content_type_of_a_call() {
+    let layer = layer()
+        .ndjson("\n")
+        .format("+json", Lines::new("\n"))
+        .format("+proto", Lines::new("\n"))
+        .grpc(|_| true);
+    for (content_type, expected) in [
+        ("application/grpc+json", None),
+        ("application/grpc+ndjson", None),
+        ("application/grpc-web-text+proto", None),
+        ("application/connect+ndjson", None),
+        ("application/grpc+proto", Some(EMPTY_MESSAGE)),
+        ("application/connect+json", Some("\0\0\0\0\x02{}")),
+        ("application/ld+json", Some("\n")),
+    ] {
+        let found = keepalive(layer.clone(), grpc_request(WATCH), response(content_type)).await;
+        assert_eq!(found.as_deref(), expected, "{content_type}");
+    }
+}
+
 /// A service with these layers, of which the first is the innermost.
 async fn through(
     layers: Vec<KeepaliveLayer>,

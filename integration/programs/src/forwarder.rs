@@ -65,9 +65,11 @@ async fn forward(
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     tokio::select! {
-        ended = copy_bidirectional(&mut client, &mut server) => ended.map(drop),
+        // First, because a busy connection uses up the budget of the task.
+        biased;
         // Both sides stay open, but are no longer read.
         _ = frozen.changed() => pending().await,
+        ended = copy_bidirectional(&mut client, &mut server) => ended.map(drop),
     }
 }
 

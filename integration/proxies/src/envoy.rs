@@ -51,7 +51,7 @@ pub async fn start(server: SocketAddr, timeout: Duration) -> Result<RunningProxy
 
 /// Returns a configuration that resets a stream that is idle for `idle`, or that takes longer than `whole` altogether.
 /// Zero turns a timeout off.
-fn config(server: SocketAddr, idle: Duration, whole: Duration) -> Config {
+pub fn config(server: SocketAddr, idle: Duration, whole: Duration) -> Config {
     let (idle, whole) = (idle.as_secs_f64(), whole.as_secs_f64());
     let (ip, port) = (server.ip(), server.port());
     Box::new(move |addr, _| {

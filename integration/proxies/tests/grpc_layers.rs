@@ -1,9 +1,9 @@
 //! gRPC calls with the layers of stream-keepalive-http on both sides, behind real proxies.
 
-use std::{net::SocketAddr, sync::mpsc, thread, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use programs::{Forwarder, LATE};
+use programs::{Forwarder, LATE, Signal, piped};
 use proxies::{
     caddy::CADDY,
     envoy, haproxy,
@@ -13,8 +13,6 @@ use proxies::{
 use stream_keepalive_http::{GrpcClientLayer, GrpcClientService, KeepaliveLayer};
 use tokio::{
     net::TcpListener,
-    runtime,
-    sync::oneshot,
     time::{Instant, sleep, timeout},
 };
 use tonic::{
@@ -132,16 +130,25 @@ async fn with_caddy(server: SocketAddr, timeout: Duration) -> Result<RunningProx
     start.await?.context("Caddy is a proxy")
 }
 
+/// Waits until the proxy cuts off a stream.
+async fn cut_off_by_proxy(statuses: Streaming<HealthCheckResponse>) -> Result<()> {
+    let (after, status) = end(statuses).await?;
+    // nginx skips the last 300 ms.
+    assert!(
+        TIMEOUT - IDLE < after && after < TIMEOUT + LATE,
+        "{after:?}"
+    );
+    assert!(!status.message().contains("nothing received"), "{status}");
+    Ok(())
+}
+
 /// An idle stream dies unless both sides have their layer, and unary calls pass.
 async fn idle_streams_live(start: impl Start) -> Result<()> {
     // The server does not send keepalives, so the proxy cuts the stream off. The client does not.
     let (off, _reporter) = serve(Duration::ZERO).await?;
     let proxy = start(off, TIMEOUT).await?;
     let statuses = watch(&mut kept(proxy.addr).await?).await?;
-    let (after, status) = end(statuses).await?;
-    // nginx skips the last 300 ms.
-    assert!(after > TIMEOUT - IDLE, "{after:?}");
-    assert!(!status.message().contains("nothing received"), "{status}");
+    cut_off_by_proxy(statuses).await?;
 
     // The client does not ask.
     let (on, reporter) = serve(IDLE).await?;
@@ -150,7 +157,7 @@ async fn idle_streams_live(start: impl Start) -> Result<()> {
     let request = HealthCheckRequest::default();
     let mut statuses = plain.watch(request.clone()).await?.into_inner();
     assert_eq!(next(&mut statuses).await?, ServingStatus::Serving);
-    end(statuses).await?;
+    cut_off_by_proxy(statuses).await?;
 
     // Both sides.
     let proxy = start(on, TIMEOUT).await?;
@@ -200,38 +207,22 @@ async fn a_freeze_is_noticed(start: impl Start, place: Place) -> Result<()> {
     Ok(())
 }
 
-/// A server on a thread of its own, which stops when the sender is used.
-fn serve_on_thread() -> Result<(SocketAddr, oneshot::Sender<()>)> {
-    let (stop, stopped) = oneshot::channel();
-    let (tell, told) = mpsc::channel();
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    thread::spawn(move || {
-        runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            tell.send(listener.local_addr()?)?;
-            let (_reporter, server) = server(listener, IDLE);
-            tokio::select! {
-                ended = server => ended?,
-                // Nothing runs any more, but the connections stay open, as after a SIGSTOP.
-                _ = stopped => loop { thread::park() },
-            }
-            anyhow::Ok(())
-        })
-    });
-    Ok((told.recv()?, stop))
-}
-
 async fn a_stopped_server_is_noticed(start: impl Start) -> Result<()> {
-    let (server, stop) = serve_on_thread()?;
-    let proxy = start(server, LONG).await?;
-    let mut statuses = watch(&mut kept(proxy.addr).await?).await?;
+    let mut command = piped(env!("CARGO_BIN_EXE_health"));
+    let server = programs::Server::start(command.arg("500ms")).await?;
+    let proxy = start(server.addr, LONG).await?;
+    let mut client = kept(proxy.addr).await?;
+    let mut statuses = watch(&mut client).await?;
     assert!(timeout(2 * LIMIT, statuses.message()).await.is_err());
-    _ = stop.send(());
+
+    server.program.send(Signal::SIGSTOP)?;
     let (after, status) = end(statuses).await?;
+    assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.message(), "nothing received for 1.5s");
     assert!(after < LIMIT + LATE, "{after:?}");
+
+    server.program.send(Signal::SIGCONT)?;
+    watch(&mut client).await?;
     Ok(())
 }
 
@@ -279,22 +270,27 @@ behind!(caddy_proxy, with_caddy, "needs caddy: run .ci/install");
 #[cfg(target_os = "linux")]
 mod networks {
     use proxies::{
+        envoy::ENVOY,
+        haproxy::HAPROXY,
         network::{Chain, Conditions},
         nginx::NGINX,
+        proxy::{Config, Proxy},
     };
 
     use super::*;
 
-    /// Cuts the wire before or behind nginx, without a FIN.
-    async fn a_cut_is_noticed(cut: impl Fn(&Chain)) -> Result<()> {
+    async fn a_cut_is_noticed(
+        proxy: &Proxy,
+        config: impl FnOnce(SocketAddr) -> Config,
+        cut: impl Fn(&Chain),
+    ) -> Result<()> {
         let chain = Chain::new()?;
         let listener = async { Ok(TcpListener::bind((Chain::SERVER, 0)).await?) };
         let listener = chain.server.run(listener).await?;
-        let location = format!("grpc_pass grpc://{};", listener.local_addr()?);
+        let config = config(listener.local_addr()?);
         let (_reporter, server) = server(listener, IDLE);
         tokio::spawn(server);
-        let config = nginx::config(Front::Http2, CONNECTIONS, &location);
-        let proxy = NGINX.start_on(Chain::PROXY.into(), config);
+        let proxy = proxy.start_on(Chain::PROXY.into(), config);
         let proxy = chain.proxy.run(proxy).await?;
         let mut client = chain.client.run(kept(proxy.addr)).await?;
         let mut statuses = watch(&mut client).await?;
@@ -314,15 +310,59 @@ mod networks {
         Ok(())
     }
 
-    #[tokio::test]
-    #[ignore = "needs root, ip and nginx: run .ci/install"]
-    async fn a_cut_before_the_proxy_is_noticed() -> Result<()> {
-        a_cut_is_noticed(|chain| chain.near.set(Conditions::CUT)).await
+    fn with_nginx(server: SocketAddr) -> Config {
+        nginx::config(
+            Front::Http2,
+            CONNECTIONS,
+            &format!("grpc_pass grpc://{server};"),
+        )
     }
 
-    #[tokio::test]
-    #[ignore = "needs root, ip and nginx: run .ci/install"]
-    async fn a_cut_behind_the_proxy_is_noticed() -> Result<()> {
-        a_cut_is_noticed(|chain| chain.far.set(Conditions::CUT)).await
+    fn with_envoy(server: SocketAddr) -> Config {
+        envoy::config(server, LONG, Duration::ZERO)
     }
+
+    fn with_haproxy(server: SocketAddr) -> Config {
+        haproxy::config(&[server], haproxy::Version::Http2, LONG, LONG, "")
+    }
+
+    macro_rules! cuts {
+        ($module:ident, $proxy:expr, $config:ident, $needs:literal) => {
+            mod $module {
+                use super::*;
+
+                #[tokio::test]
+                #[ignore = $needs]
+                async fn a_cut_before_the_proxy_is_noticed() -> Result<()> {
+                    a_cut_is_noticed(&$proxy, $config, |chain| chain.near.set(Conditions::CUT))
+                        .await
+                }
+
+                #[tokio::test]
+                #[ignore = $needs]
+                async fn a_cut_behind_the_proxy_is_noticed() -> Result<()> {
+                    a_cut_is_noticed(&$proxy, $config, |chain| chain.far.set(Conditions::CUT)).await
+                }
+            }
+        };
+    }
+
+    cuts!(
+        nginx_proxy,
+        NGINX,
+        with_nginx,
+        "needs root, ip and nginx: run .ci/install"
+    );
+    cuts!(
+        envoy_proxy,
+        ENVOY,
+        with_envoy,
+        "needs root, ip and envoy: run .ci/install"
+    );
+    cuts!(
+        haproxy_proxy,
+        HAPROXY,
+        with_haproxy,
+        "needs root, ip and haproxy: run .ci/install"
+    );
 }

@@ -6,6 +6,7 @@ use axum::Router;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use hyper_util::{client::legacy, rt::TokioExecutor};
+use programs::{Forwarder, within};
 use stream_keepalive_http::{GrpcClientLayer, KeepaliveLayer};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -13,6 +14,7 @@ use tokio::{
     time::timeout,
 };
 use tonic::{
+    Code,
     body::Body,
     client::GrpcService,
     codegen::StdError,
@@ -36,16 +38,34 @@ const MARKER: &[u8] = b"\0\0\0\0\x06\xf8\xff\xff\xff\x0f\0";
 
 /// The health service, for gRPC and gRPC-Web.
 async fn health() -> (SocketAddr, HealthReporter) {
+    let (app, reporter) = app();
+    (serve(app).await, reporter)
+}
+
+fn app() -> (Router, HealthReporter) {
     let (reporter, health) = health_reporter();
     let app = Router::new().route_service(WATCH, health);
     let app = app
         .layer(KeepaliveLayer::new(IDLE))
         .layer(GrpcWebLayer::new());
-    (serve(app).await, reporter)
+    (app, reporter)
 }
 
-/// Watches a status that changes once, after a long idle time.
-async fn sees_changes_only<T>(mut client: HealthClient<T>, reporters: &[HealthReporter])
+/// A server behind a network that can freeze.
+struct Watched {
+    reporter: HealthReporter,
+    network: Forwarder,
+}
+
+async fn watched() -> Watched {
+    let (server, reporter) = health().await;
+    let network = Forwarder::start(server).await.unwrap();
+    Watched { reporter, network }
+}
+
+/// Watches a status that changes once, after an idle time that only keepalives survive. Then the network
+/// freezes.
+async fn sees_changes_only<T>(mut client: HealthClient<T>, servers: &[Watched])
 where
     T: GrpcService<Body>,
     T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
@@ -58,17 +78,24 @@ where
     assert_eq!(first.status(), ServingStatus::Serving);
     let idle = timeout(5 * IDLE, statuses.try_next()).await;
     assert!(idle.is_err(), "{idle:?}");
-    for reporter in reporters {
+    for server in servers {
+        let reporter = &server.reporter;
         reporter.set_service_status("", Serving::NotServing).await;
     }
     let second = statuses.try_next().await.unwrap().unwrap();
     assert_eq!(second.status(), ServingStatus::NotServing);
+    for server in servers {
+        server.network.freeze();
+    }
+    let status = within(statuses.try_next()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.message(), "nothing received for 1.5s");
 }
 
 #[tokio::test]
 async fn a_client_of_grpc_web_sees_no_keepalives() {
     for version in VERSIONS {
-        let (server, reporter) = health().await;
+        let server = watched().await;
         let mut http = legacy::Client::builder(TokioExecutor::new());
         let http = http
             .http2_only(matches!(version, Version::Http2))
@@ -77,15 +104,23 @@ async fn a_client_of_grpc_web_sees_no_keepalives() {
             .layer(GrpcClientLayer::new())
             .layer(GrpcWebClientLayer::new())
             .service(http);
-        let origin = format!("http://{server}").parse().unwrap();
-        sees_changes_only(HealthClient::with_origin(web, origin), &[reporter]).await;
+        let origin = format!("http://{}", server.network.addr).parse().unwrap();
+        sees_changes_only(HealthClient::with_origin(web, origin), &[server]).await;
     }
 }
 
 #[tokio::test]
 async fn a_client_of_grpc_web_that_asks_by_hand_gets_them() {
-    for version in VERSIONS {
-        let (server, _reporter) = health().await;
+    // An outer layer for all routes leaves the question to the inner one.
+    for (version, outer) in VERSIONS.into_iter().flat_map(|version| {
+        [None, Some(Duration::ZERO), Some(10 * IDLE)].map(|outer| (version, outer))
+    }) {
+        let (app, _reporter) = app();
+        let server = serve(match outer {
+            Some(idle) => app.layer(KeepaliveLayer::new(idle)),
+            None => app,
+        })
+        .await;
         let request = client(version)
             .post(format!("http://{server}{WATCH}"))
             .header("content-type", "application/grpc-web")
@@ -93,6 +128,9 @@ async fn a_client_of_grpc_web_that_asks_by_hand_gets_them() {
             .body([0; 5].to_vec());
         let response = request.send().await.unwrap();
         assert_eq!(response.headers()["stream-keepalive"], "500");
+        // nginx may buffer it if it comes over HTTP/1.
+        let asks_nginx = response.headers().contains_key("x-accel-buffering");
+        assert_eq!(asks_nginx, matches!(version, Version::Http1));
         let mut reader = Reader::new(response);
         while reader.received.len() < SERVING.len() + 2 * MARKER.len() {
             assert!(reader.read().await.unwrap());
@@ -103,16 +141,16 @@ async fn a_client_of_grpc_web_that_asks_by_hand_gets_them() {
 
 #[tokio::test]
 async fn a_channel_that_balances_its_load_sees_no_keepalives() {
-    let servers = [health().await, health().await];
-    let endpoints = servers
-        .each_ref()
-        .map(|(server, _)| Endpoint::try_from(format!("http://{server}")).unwrap());
+    let servers = [watched().await, watched().await];
+    let endpoints = servers.each_ref().map(|server| {
+        let url = format!("http://{}", server.network.addr);
+        Endpoint::try_from(url).unwrap()
+    });
     let channel = Channel::balance_list(endpoints.into_iter());
-    let reporters = servers.map(|(_, reporter)| reporter);
     let channel = ServiceBuilder::new()
         .layer(GrpcClientLayer::new())
         .service(channel);
-    sees_changes_only(HealthClient::new(channel), &reporters).await;
+    sees_changes_only(HealthClient::new(channel), &servers).await;
 }
 
 /// Starts Google's client for Python, which prints each message.

@@ -8,6 +8,7 @@ mod empty_chunks;
 mod graceful_shutdown;
 mod grpc_layers;
 mod grpc_web;
+mod heads;
 mod many_streams;
 mod mcp;
 mod relay;

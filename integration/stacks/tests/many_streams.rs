@@ -7,13 +7,18 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::join_all, stream};
 use reqwest::Client;
 use stream_keepalive::SharedTimers;
-use stream_keepalive_http::KeepaliveLayer;
+use stream_keepalive_http::{GrpcClientLayer, GrpcClientService, KeepaliveLayer};
 use tokio::{
     sync::Barrier,
     time::{Instant, sleep_until},
 };
-use tonic::transport::Endpoint;
+use tonic::{
+    client::GrpcService,
+    codegen::StdError,
+    transport::{Channel, Endpoint},
+};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tower::Layer;
 
 use crate::support::serve;
 
@@ -99,14 +104,24 @@ async fn live_events_after(first: Option<Bytes>, layer: Option<KeepaliveLayer>) 
     (live.await, keepalives.get())
 }
 
-/// Reads calls of one channel, whose first messages are not small. Returns how many live.
-async fn live_calls(layer: KeepaliveLayer) -> usize {
-    let message = Some(message_of_256_bytes());
-    let server = serve_together(CALLS, "application/grpc", message, Some(layer)).await;
+/// Reads calls of one channel, whose first messages have this size. Returns how many live.
+async fn live_calls<T>(
+    count: usize,
+    size: usize,
+    layer: KeepaliveLayer,
+    wrap: impl Fn(Channel) -> T,
+) -> usize
+where
+    T: GrpcService<tonic::body::Body> + Clone,
+    T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<StdError> + Send,
+{
+    let message = Some(message_of(size));
+    let server = serve_together(count, "application/grpc", message, Some(layer)).await;
     let endpoint = Endpoint::try_from(format!("http://{server}")).unwrap();
     let channel = endpoint.http2_adaptive_window(true).connect().await;
-    let client = HealthClient::new(channel.unwrap());
-    let calls = (0..CALLS).map(async |_| {
+    let client = HealthClient::new(wrap(channel.unwrap()));
+    let calls = (0..count).map(async |_| {
         let response = client.clone().watch(HealthCheckRequest::default()).await;
         response.unwrap().into_inner()
     });
@@ -123,8 +138,10 @@ async fn live_calls(layer: KeepaliveLayer) -> usize {
 }
 
 /// The status `SERVING`, and an unknown field, which a client skips.
-fn message_of_256_bytes() -> Bytes {
-    let payload = [&[0x08, 1, 0x7A, 0xF6, 1][..], &[b'x'; 246]].concat();
+fn message_of(size: usize) -> Bytes {
+    let rest = size - 10;
+    let length = [(rest % 128) as u8 | 0x80, (rest / 128) as u8];
+    let payload = [&[0x08, 1, 0x7A][..], &length, &vec![b'x'; rest]].concat();
     let length = u32::try_from(payload.len()).unwrap();
     Bytes::from([&[0][..], &length.to_be_bytes(), &payload].concat())
 }
@@ -172,10 +189,19 @@ async fn event_streams_live_if_their_keepalives_of_256_bytes_come_together() {
     }
 }
 
+fn plain(channel: Channel) -> Channel {
+    channel
+}
+
+/// The client gets markers, and removes them.
+fn kept(channel: Channel) -> GrpcClientService<Channel> {
+    GrpcClientLayer::new().layer(channel)
+}
+
 #[tokio::test]
 async fn calls_of_one_channel_that_begin_together_live() {
     for layer in layers() {
-        assert_eq!(live_calls(layer).await, CALLS);
+        assert_eq!(live_calls(CALLS, 256, layer, plain).await, CALLS);
     }
 }
 
@@ -183,6 +209,33 @@ async fn calls_of_one_channel_that_begin_together_live() {
 async fn calls_of_one_channel_whose_keepalives_come_together_all_end() {
     for layer in layers() {
         let layer = layer.without_spread();
-        assert_all_end(async || live_calls(layer.clone()).await).await;
+        assert_all_end(async || live_calls(CALLS, 256, layer.clone(), plain).await).await;
+    }
+}
+
+#[tokio::test]
+async fn calls_that_get_markers_live() {
+    for layer in layers() {
+        assert_eq!(live_calls(CALLS, 256, layer, kept).await, CALLS);
+    }
+}
+
+#[tokio::test]
+async fn calls_whose_markers_come_together_all_end() {
+    for layer in layers() {
+        let layer = layer.without_spread();
+        assert_all_end(async || live_calls(CALLS, 256, layer.clone(), kept).await).await;
+    }
+}
+
+/// The larger window that so many bytes lead to lets more keepalives wait. So this has no negative control.
+#[tokio::test]
+async fn more_calls_with_larger_messages_live() {
+    for layer in layers() {
+        assert_eq!(
+            live_calls(STREAMS, 1000, layer.clone(), plain).await,
+            STREAMS
+        );
+        assert_eq!(live_calls(STREAMS, 1000, layer, kept).await, STREAMS);
     }
 }
