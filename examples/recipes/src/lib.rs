@@ -7,6 +7,7 @@ pub mod late;
 pub mod lifetime;
 #[doc = include_str!("../../../docs/migrating.md")]
 pub mod migrating {}
+pub mod models;
 pub mod multipart;
 pub mod ndjson;
 #[cfg(test)]

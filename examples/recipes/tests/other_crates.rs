@@ -5,23 +5,31 @@ use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
 };
 
-use axum::response::{
-    IntoResponse, Sse,
-    sse::{Event, KeepAlive},
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    response::{
+        IntoResponse, Sse,
+        sse::{Event, KeepAlive},
+    },
+    routing::get,
 };
-use futures::{FutureExt, Stream, StreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, stream, stream::BoxStream};
 use heartbeat_stream::HeartbeatStream;
 use stream_keepalive::KeepaliveExt;
 use tokio::{
+    net::TcpListener,
     sync::mpsc,
     task::coop,
     time::{Instant, advance, interval, interval_at, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tower_http::timeout::TimeoutBody;
 
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -292,4 +300,86 @@ fn it_can_be_constructed_outside_a_runtime_where_the_others_panic() {
     assert!(!made(|| drop(axum(stream::pending(), IDLE))));
     // The other two crates take a timer, whose constructor panics.
     assert!(!made(|| drop(interval(IDLE))));
+}
+
+/// What a consumer does between two items.
+#[derive(Clone, Copy)]
+enum Away {
+    /// It works, and does not poll.
+    Working,
+    /// It polls once and finds nothing, and then does not poll.
+    AfterAPoll,
+}
+
+/// Sends a second item while the consumer is away for two timeouts. Returns whether the consumer gets it.
+///
+/// In the stream, `false` is a timeout.
+async fn gets_the_item(
+    away: Away,
+    timed: impl AsyncFnOnce(Items) -> BoxStream<'static, bool>,
+) -> bool {
+    let (sender, items) = mpsc::channel(1);
+    let mut timed = timed(ReceiverStream::new(items)).await;
+    sender.send(Bytes::from_static(b"1")).await.unwrap();
+    assert_eq!(timed.next().await, Some(true));
+    if matches!(away, Away::AfterAPoll) {
+        assert!(timed.next().now_or_never().is_none());
+    }
+    sender.send(Bytes::from_static(b"2")).await.unwrap();
+    sleep(IDLE * 2).await;
+    timed.next().await == Some(true)
+}
+
+type Items = ReceiverStream<Bytes>;
+
+fn body(items: Items) -> Body {
+    Body::from_stream(items.map(Ok::<_, axum::Error>))
+}
+
+async fn idle_timeout(items: Items) -> BoxStream<'static, bool> {
+    items.idle_timeout(IDLE).map(|_| true).boxed()
+}
+
+async fn tokio_stream_timeout(items: Items) -> BoxStream<'static, bool> {
+    let items = tokio_stream::StreamExt::timeout(items, IDLE);
+    items.map(|item| item.is_ok()).boxed()
+}
+
+async fn tower_http_timeout_body(items: Items) -> BoxStream<'static, bool> {
+    let body = Body::new(TimeoutBody::new(IDLE, body(items)));
+    body.into_data_stream().map(|item| item.is_ok()).boxed()
+}
+
+/// Reads a response over a connection, because this timeout is a part of the client.
+async fn reqwest_read_timeout(items: Items) -> BoxStream<'static, bool> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let body = Arc::new(Mutex::new(Some(body(items))));
+    let respond = get(async move || body.lock().unwrap().take().unwrap());
+    tokio::spawn(async { axum::serve(listener, Router::new().route("/", respond)).await });
+
+    let client = reqwest::Client::builder().no_proxy().read_timeout(IDLE);
+    let client = client.build().unwrap();
+    let response = client
+        .get(format!("http://{address}"))
+        .send()
+        .await
+        .unwrap();
+    response.bytes_stream().map(|item| item.is_ok()).boxed()
+}
+
+#[tokio::test]
+async fn a_timeout_that_polls_its_timer_first_ends_a_stream_that_has_an_item_waiting() {
+    for (away, expected) in [
+        (Away::Working, [true, true, true, false]),
+        (Away::AfterAPoll, [true, true, false, false]),
+    ] {
+        let gets_it = tokio::join!(
+            gets_the_item(away, idle_timeout),
+            gets_the_item(away, tokio_stream_timeout),
+            gets_the_item(away, tower_http_timeout_body),
+            gets_the_item(away, reqwest_read_timeout),
+        );
+        assert_eq!(<[bool; 4]>::from(gets_it), expected);
+    }
 }

@@ -1,8 +1,10 @@
 """A client in Python. It reads a stream for each URL on standard input: python3 clients.py CLIENT
 
-It prints its version, and then what it has read from each stream, each as a line of JSON.
+A number after the URL is a timeout of the client in seconds. It prints its version, and then what it has read from each
+stream, each as a line of JSON.
 """
 
+import asyncio
 import contextlib
 import json
 import pathlib
@@ -20,8 +22,8 @@ PROMPT = [{"role": "user", "content": "hello"}]
 def openai_chat():
     from openai import OpenAI
 
-    def read(url):
-        with OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+    def read(url, timeout):
+        with OpenAI(base_url=url, api_key="none", max_retries=0, timeout=timeout) as client:
             for chunk in client.chat.completions.create(model="none", messages=PROMPT, stream=True):
                 yield chunk.to_dict()
 
@@ -31,8 +33,8 @@ def openai_chat():
 def openai_responses():
     from openai import OpenAI
 
-    def read(url):
-        with OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+    def read(url, timeout):
+        with OpenAI(base_url=url, api_key="none", max_retries=0, timeout=timeout) as client:
             for event in client.responses.create(model="none", input="hello", stream=True):
                 yield event.to_dict()
 
@@ -42,8 +44,8 @@ def openai_responses():
 def anthropic():
     from anthropic import Anthropic
 
-    def read(url):
-        with Anthropic(base_url=url, api_key="none", max_retries=0) as client:
+    def read(url, timeout):
+        with Anthropic(base_url=url, api_key="none", max_retries=0, timeout=timeout) as client:
             for event in client.messages.create(model="none", messages=PROMPT, max_tokens=8, stream=True):
                 yield event.to_dict()
 
@@ -54,8 +56,8 @@ def httpx_sse():
     import httpx
     from httpx_sse import connect_sse
 
-    def read(url):
-        with httpx.Client() as client, connect_sse(client, "GET", url) as source:
+    def read(url, timeout):
+        with httpx.Client(timeout=timeout) as client, connect_sse(client, "GET", url) as source:
             for event in source.iter_sse():
                 yield {"event": event.event, "data": event.data}
 
@@ -66,8 +68,8 @@ def sseclient():
     import requests
     from sseclient import SSEClient
 
-    def read(url):
-        for event in SSEClient(requests.get(url, stream=True)).events():
+    def read(url, timeout):
+        for event in SSEClient(requests.get(url, stream=True, timeout=timeout)).events():
             yield {"event": event.event, "data": event.data}
 
     return version("sseclient-py"), read
@@ -98,25 +100,48 @@ def older_sseclient():
             self.connected = True
             return super().get(url, **kwargs)
 
-    def read(url):
+    def read(url, timeout):
         # The client prints why it connects again.
         with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(Ended):
-            for event in module.SSEClient(url, retry=0, session=Once()):
+            for event in module.SSEClient(url, retry=0, session=Once(), timeout=timeout):
                 yield {"event": event.event, "data": event.data}
 
     return version("sseclient"), read
 
 
+def aiohttp_with(limit):
+    from aiohttp import ClientSession, ClientTimeout
+
+    async def data(url, timeout):
+        # The default has a limit on the whole response.
+        limits = ClientTimeout(**{"total": None, limit: timeout})
+        async with ClientSession(timeout=limits) as session, session.get(url) as response:
+            return [line.decode().strip() async for line in response.content if line.startswith(b"data:")]
+
+    def read(url, timeout):
+        yield from asyncio.run(data(url, timeout))
+
+    return version("aiohttp"), read
+
+
+def aiohttp_sock_read():
+    return aiohttp_with("sock_read")
+
+
+def aiohttp_total():
+    return aiohttp_with("total")
+
+
 def json_lines():
-    def read(url):
-        for line in urllib.request.urlopen(url):
+    def read(url, timeout):
+        for line in urllib.request.urlopen(url, timeout=timeout):
             yield json.loads(line)
 
     return sys.version.split()[0], read
 
 
 def jq():
-    def read(url):
+    def read(url, timeout):
         body = urllib.request.urlopen(url).read()
         done = subprocess.run(["jq", "--compact-output", "."], input=body, capture_output=True)
         yield from map(json.loads, done.stdout.splitlines())
@@ -129,7 +154,7 @@ def jq():
 def pandas():
     from pandas import read_json
 
-    def read(url):
+    def read(url, timeout):
         yield from json.loads(read_json(url, lines=True).to_json(orient="records"))
 
     return version("pandas"), read
@@ -138,7 +163,7 @@ def pandas():
 def duckdb():
     import duckdb
 
-    def read(url):
+    def read(url, timeout):
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), duckdb.connect() as database:
             # Errors name the file.
             pathlib.Path("lines").write_bytes(urllib.request.urlopen(url).read())
@@ -158,7 +183,8 @@ def main(client):
     for line in sys.stdin:
         seen = {"events": [], "error": None}
         try:
-            for event in read(line.strip()):
+            url, *timeout = line.split()
+            for event in read(url, float(timeout[0]) if timeout else None):
                 seen["events"].append(event)
         except Exception as error:
             seen["error"] = str(error) or repr(error)

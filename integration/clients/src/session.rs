@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use futures::StreamExt;
-use programs::{Browser, Program, piped};
+use programs::{Browser, PATIENCE, Program, piped};
 use serde_json::{Value, json};
 use tokio::{process::Command, time::timeout};
 
@@ -12,9 +12,6 @@ use crate::{
     client::{Runs, Seen},
     crates::{self, Read},
 };
-
-/// How long a client may take for a stream. It leaves room for a busy machine.
-pub const LIMIT: Duration = Duration::from_secs(15);
 
 /// The folder into which .ci/install installs the list `packages`.
 const INSTALLED: &str = "/opt/clients";
@@ -44,7 +41,7 @@ impl Session {
             Runs::Node(function) => program(NODE, "clients.cjs", function).await,
             Runs::Page(function, package) => {
                 let text = bundle("page.js").await?;
-                let browser = timeout(2 * LIMIT, Browser::open("about:blank", &[]));
+                let browser = timeout(2 * PATIENCE, Browser::open("about:blank", &[]));
                 let browser = browser.await.context("Chromium does not start")??;
                 let version = match package {
                     Some(package) => version_in_node(package)?,
@@ -60,10 +57,13 @@ impl Session {
         }
     }
 
-    pub async fn read(&mut self, url: String) -> Result<Seen> {
+    /// Reads a stream, with a timeout of the client's own if there is one.
+    pub async fn read(&mut self, url: String, timeout: Option<Duration>) -> Result<Seen> {
         match self {
             Self::Program(program) => {
-                program.type_line(&url).await?;
+                let timeout = timeout.map(|timeout| format!(" {}", timeout.as_secs_f64()));
+                let line = url + &timeout.unwrap_or_default();
+                program.type_line(&line).await?;
                 Ok(serde_json::from_str(&program.stdout.line().await?)?)
             }
             Self::Page(browser, Script { text, function }) => {
@@ -78,7 +78,7 @@ impl Session {
             }
             Self::Rust(read) => {
                 let mut seen = Seen::default();
-                let mut events = read(url);
+                let mut events = read(url, timeout);
                 while let Some(event) = events.next().await {
                     match event {
                         Ok(event) => seen.events.push(event),
@@ -135,7 +135,7 @@ async fn bundle(script: &str) -> Result<String> {
     let esbuild = format!("{INSTALLED}/node_modules/esbuild/bin/esbuild");
     command.args([&esbuild, "--bundle", "--log-level=error"]);
     command.arg(format!("{SCRIPTS}/{script}"));
-    let output = timeout(LIMIT, command.output()).await?;
+    let output = timeout(PATIENCE, command.output()).await?;
     let output = output.with_context(|| format!("cannot start {NODE}"))?;
     if !output.status.success() {
         bail!(

@@ -6,6 +6,8 @@ use programs::markdown;
 
 use crate::{
     client::{Client, Tried},
+    clock::{Clock, Counts, Watched},
+    keepalives::EACH_KIND,
     stream::Place,
     verdict::Verdict,
 };
@@ -42,6 +44,36 @@ pub fn write(rows: &[Row<'_>], keepalives: &[&str], first: usize) -> String {
         table += &format!("{separator}{number}. {note}\n");
     }
     table
+}
+
+/// A row of the table of clocks: a client with its clock and what it counts, or `None` if it could not be watched.
+pub type ClockRow<'a> = ((&'a Client, &'a Clock), Option<Watched>);
+
+/// Writes the table of clocks.
+pub fn write_clocks(rows: &[ClockRow<'_>]) -> String {
+    let kinds = EACH_KIND.map(|keepalive| code(&on_a_line(keepalive)));
+    let headings = ["client", "version", "timeout", "nothing"]
+        .into_iter()
+        .chain(kinds.iter().map(String::as_str))
+        .chain(["an event of its API", "its clock counts"]);
+    let headings: Vec<_> = headings.collect();
+    let rows = rows.iter().map(|((client, clock), watched)| {
+        let mut cells = vec![client.name.to_owned()];
+        let Some(watched) = watched else {
+            cells.resize(headings.len(), "not tried".to_owned());
+            return cells;
+        };
+        cells.extend([watched.version.clone(), clock.setting.to_owned()]);
+        cells.extend(watched.lives.iter().map(|(_, lives)| {
+            let cell = if *lives { "lives" } else { "times out" };
+            cell.to_owned()
+        }));
+        cells.resize(headings.len() - 1, String::new());
+        let counts = watched.counts().map_or("see the cells", Counts::text);
+        cells.push(counts.to_owned());
+        cells
+    });
+    markdown::table(&headings, rows)
 }
 
 fn on_a_line(keepalive: &str) -> String {

@@ -16,6 +16,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether all events have come.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Self::Ignored | Self::Event(_))
+    }
+
     /// Compares the result with keepalives to the result without.
     pub fn of(without: &Seen, with: &Seen) -> Self {
         if with == without {
