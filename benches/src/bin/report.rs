@@ -20,16 +20,20 @@ const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
 const MEASUREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/measurements");
 const FONT: &str = "system-ui, sans-serif";
 
+/// The numbers of streams that have a chart.
+const CHARTED: [u64; 2] = [300_000, 1_000_000];
+
 const READY: &str = "ready";
 const CHANNEL: &str = "full mpsc channel";
 const PAIR: &str = "ready and pending in turn";
 
 fn main() -> Result<()> {
     let items = read("items.json")?;
-    let runs = ["streams-300k.json", "streams-1m.json"]
-        .into_iter()
+    let runs = ["10k", "100k", "300k", "1m", "10m"]
+        .map(|streams| format!("streams-{streams}.json"))
+        .iter()
         .filter(|file| measurement(file).exists())
-        .map(read)
+        .map(|file| read(file))
         .collect::<Result<Vec<_>>>()?;
 
     charts(
@@ -38,11 +42,12 @@ fn main() -> Result<()> {
     )?;
     let panels: Vec<_> = runs
         .iter()
-        .filter(|run| found(run, "cost").count() > 2)
+        .filter(|run| CHARTED.contains(&run["streams"].as_u64().unwrap_or_default()))
         .flat_map(|run| [cpu_panel(run), memory_panel(run)])
         .collect();
     charts("streams", &panels)?;
 
+    let connections = read("connections.json")?;
     let loopback = read("loopback.json")?;
     for (name, table) in [
         ("items", items_table(&items)),
@@ -52,6 +57,8 @@ fn main() -> Result<()> {
         ("burst", burst_table(&runs)),
         ("memory", memory_table(&read("memory.json")?)),
         ("disconnect", disconnect_table(&read("disconnect.json")?)),
+        ("cold lines", cold_lines_table(&runs)),
+        ("connections", connections_table(&connections)),
         ("loopback", loopback_table(&loopback)),
     ] {
         markdown::fill(Path::new(DOCS).join("performance.md"), name, &table)?;
@@ -192,7 +199,13 @@ fn burst_table(runs: &[Value]) -> String {
 }
 
 fn memory_table(run: &Value) -> String {
-    let shapes = ["combinator", "boxed", "async-fn", "async-fn-with-locals"];
+    let shapes = [
+        "combinator",
+        "boxed",
+        "async-fn",
+        "async-block",
+        "async-fn-with-locals",
+    ];
     let columns = shapes.map(|shape| format!("{shape}:"));
     let headings: Vec<_> = ["contender"]
         .into_iter()
@@ -213,6 +226,65 @@ fn disconnect_table(run: &Value) -> String {
         [text(&row["contender"]).to_owned(), format!("{ns:.0}")]
     });
     markdown::table(&["contender", "CPU ns for each stream:"], rows)
+}
+
+/// The CPU time of a keepalive next to the time of the cache lines that it touches.
+fn cold_lines_table(runs: &[Value]) -> String {
+    let headings = [
+        "streams:",
+        "contender",
+        "cold lines:",
+        "ns a line:",
+        "ns for all lines:",
+        "CPU ns a keepalive:",
+        "ratio:",
+    ];
+    let rows = rows_of(runs, "cold-lines", |run, contender, figures| {
+        let lines = number(&figures["lines_per_keepalive"]);
+        let ns = number(&figures["ns_per_line"]);
+        let cost = found(run, "cost").find(|row| row["contender"] == contender);
+        let cpu = cost.map_or(f64::NAN, |row| {
+            number(&row["figures"]["cpu_ns_per_keepalive"])
+        });
+        [
+            run["streams"].to_string(),
+            contender.to_owned(),
+            format!("{lines:.1}"),
+            format!("{ns:.0}"),
+            format!("{:.0}", lines * ns),
+            format!("{cpu:.0}"),
+            format!("{:.2}", cpu / (lines * ns)),
+        ]
+    });
+    markdown::table(&headings, rows)
+}
+
+/// The share of the keepalives is what a stream takes more than without them.
+fn connections_table(run: &Value) -> String {
+    let headings = [
+        "HTTP",
+        "keepalives",
+        "bytes a stream:",
+        "of which for keepalives:",
+        "CPU ns a keepalive:",
+        "cores:",
+    ];
+    let rows = rows(&run["found"]).map(|row| {
+        let bytes = |row: &Value| number(&row["figures"]["bytes_per_stream"]);
+        let none = rows(&run["found"])
+            .find(|none| none["http"] == row["http"] && none["keepalives"] == "none");
+        let added = none.map_or(f64::NAN, |none| bytes(row) - bytes(none));
+        let ns = row["figures"]["cpu_ns_per_keepalive"].as_f64();
+        [
+            text(&row["http"]).to_owned(),
+            text(&row["keepalives"]).to_owned(),
+            format!("{:.0}", bytes(row)),
+            format!("{added:.0} ({:.0} %)", 100.0 * added / bytes(row)),
+            ns.map_or_else(String::new, |ns| format!("{ns:.0}")),
+            format!("{:.4}", number(&row["figures"]["cores"])),
+        ]
+    });
+    markdown::table(&headings, rows)
 }
 
 fn loopback_table(figures: &Value) -> String {
@@ -244,7 +316,7 @@ struct Panel {
     bars: Vec<(String, f64)>,
 }
 
-const OURS: [&str; 2] = ["keepalive", "shared-timer"];
+const OURS: [&str; 3] = ["keepalive", "shared-timer", "select-all"];
 
 impl Panel {
     /// The figure of a contender.

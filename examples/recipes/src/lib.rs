@@ -19,6 +19,7 @@ pub mod resume;
 #[cfg(test)]
 mod served;
 pub mod shutdown;
+pub mod slow_json;
 pub mod sse;
 pub mod two_clocks;
 

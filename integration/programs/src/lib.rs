@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpSocket, TcpStream},
@@ -180,6 +180,29 @@ pub fn free_addr_on(ip: IpAddr) -> io::Result<SocketAddr> {
         .unwrap_or_else(PoisonError::into_inner)
         .push(socket);
     Ok(addr)
+}
+
+/// Allows this process, and the processes that it starts, to open this many files.
+#[cfg(unix)]
+pub fn allow_open_files(needed: usize) -> Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let needed = needed as u64;
+    ensure!(
+        needed <= hard,
+        "one process must open {needed} files, but may open only {hard}: \
+         raise the hard limit (ulimit -Hn, as root) or use a smaller number"
+    );
+    if needed > soft {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+pub fn allow_open_files(_: usize) -> Result<()> {
+    Ok(())
 }
 
 /// Waits for a future, but not longer than [`PATIENCE`].

@@ -1,25 +1,37 @@
-//! Server, nginx and client, each in a network of its own: delay, loss, and a cut without a FIN.
+//! Server, proxy and client, each in a network of its own: delay, loss, and a cut without a FIN.
 
 #![cfg(target_os = "linux")]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
+use axum::{Router, body::Body, routing::get, serve::ListenerExt};
 use futures::{
     StreamExt,
     future::{try_join, try_join_all},
+    stream,
 };
 use programs::{LATE, PATIENCE, Program, Server, piped};
 use proxies::{
     client::{self, Item, Protocol},
     example,
     haproxy::{self, HAPROXY, Version},
-    network::{Chain, Conditions},
+    network::{Chain, Conditions, Network, Wire},
     nginx::{self, Front, NGINX},
     proxy::{Config, Proxy, RunningProxy},
 };
+use socket2::SockRef;
 use stream_keepalive::KeepaliveExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 const KEEPALIVE: &str = "1s";
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -208,6 +220,91 @@ async fn a_client_without_an_idle_timeout_does_not_detect_a_cut() -> Result<()> 
     BEHIND_PROXY(&networks.chain, Conditions::CUT);
     let end = timeout(WATCH, client.stderr.line_with("reconnecting in")).await;
     assert!(end.is_err(), "{end:?}");
+    Ok(())
+}
+
+/// A server of axum and its client over HTTP/1.1, without a proxy between them.
+struct Direct {
+    wire: Wire,
+    _client: TcpStream,
+    /// Has a receiver for each stream of the server.
+    streams: watch::Sender<()>,
+}
+
+const USER_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Direct {
+    /// Connects the client, and waits for longer than the timeout.
+    async fn start(idle: Duration, user_timeout: Option<Duration>) -> Result<Self> {
+        let streams = watch::Sender::new(());
+        let subscribed = streams.clone();
+        let events = async move || {
+            let guard = subscribed.subscribe();
+            let keepalives = stream::pending().keepalive(idle, ":\n\n");
+            let keepalives = keepalives.map(move |keepalive| {
+                _ = &guard;
+                Ok::<_, Infallible>(keepalive)
+            });
+            Body::from_stream(keepalives)
+        };
+        let app = Router::new().route("/", get(events));
+
+        let (server, client) = (Network::new()?, Network::new()?);
+        let addrs = [Ipv4Addr::new(10, 0, 1, 1), Ipv4Addr::new(10, 0, 1, 2)];
+        let wire = Wire::new([(&server, addrs[0]), (&client, addrs[1])])?;
+        let listener = async { Ok(TcpListener::bind((addrs[0], 0)).await?) };
+        let listener = server.run(listener).await?;
+        let addr = listener.local_addr()?;
+        let listener = listener.tap_io(move |connection| {
+            let set = SockRef::from(&*connection).set_tcp_user_timeout(user_timeout);
+            set.expect("Linux has this option");
+        });
+        tokio::spawn(axum::serve(listener, app).into_future());
+
+        let client = client.run(async { Ok(TcpStream::connect(addr).await?) });
+        let mut client = client.await?;
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await?;
+        timeout(PATIENCE, client.read_u8()).await??;
+        sleep(2 * USER_TIMEOUT).await;
+        assert_eq!(streams.receiver_count(), 1);
+        Ok(Self {
+            wire,
+            _client: client,
+            streams,
+        })
+    }
+
+    /// Cuts the wire, and returns whether the server ends the stream.
+    async fn server_detects(&self, patience: Duration) -> bool {
+        self.wire.set(Conditions::CUT);
+        timeout(patience, self.streams.closed()).await.is_ok()
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root and ip: run .ci/install"]
+async fn keepalives_let_a_server_with_a_limit_on_unacknowledged_data_detect_a_cut() -> Result<()> {
+    let direct = Direct::start(Duration::from_secs(1), Some(USER_TIMEOUT)).await?;
+    // As with `tcp-ut`.
+    assert!(direct.server_detects(Duration::from_secs(5) + LATE).await);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs root and ip: run .ci/install"]
+async fn without_that_limit_keepalives_do_not_let_a_server_detect_a_cut() -> Result<()> {
+    let direct = Direct::start(Duration::from_secs(1), None).await?;
+    assert!(!direct.server_detects(WATCH).await);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs root and ip: run .ci/install"]
+async fn without_keepalives_that_limit_does_not_let_a_server_detect_a_cut() -> Result<()> {
+    let direct = Direct::start(Duration::ZERO, Some(USER_TIMEOUT)).await?;
+    assert!(!direct.server_detects(WATCH).await);
     Ok(())
 }
 

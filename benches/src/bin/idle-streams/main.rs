@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use benches::{contenders::Contender, figures};
 use clap::{Parser, ValueEnum};
 use humantime::{format_duration, parse_duration};
@@ -13,8 +13,10 @@ use programs::Progress;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+mod cold_line;
 mod measure;
 
+use cold_line::{lines_per_keepalive, nanoseconds};
 use measure::{Consumer, Cost, Disconnect, Lateness, Memory, Plan};
 
 /// Opens many idle streams, each in a task of its own, on two worker threads. Prints the cost of their
@@ -42,8 +44,8 @@ struct Args {
     /// Measure only these contenders
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Contender::value_variants().to_vec())]
     only: Vec<Contender>,
-    /// Measure only these figures
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = What::value_variants().to_vec())]
+    /// Measure only these figures; `cold-lines` needs valgrind, and is only measured if it is named
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = WITHOUT_VALGRIND)]
     what: Vec<What>,
     #[command(flatten)]
     file: figures::File,
@@ -66,13 +68,24 @@ enum What {
     Disconnect,
     /// The peak rate of keepalives when all streams open within one second.
     Burst,
+    /// The cache lines that a keepalive touches and that are not in the cache, and how long one takes.
+    ColdLines,
 }
+
+const WITHOUT_VALGRIND: [What; 5] = [
+    What::Cost,
+    What::Lateness,
+    What::Memory,
+    What::Disconnect,
+    What::Burst,
+];
 
 impl What {
     fn open_over(self, args: &Args) -> Duration {
         match self {
             Self::Cost | Self::Lateness | Self::Memory => args.open_over,
             Self::Burst | Self::Disconnect => Duration::from_secs(1),
+            Self::ColdLines => cold_line::IDLE,
         }
     }
 
@@ -83,6 +96,7 @@ impl What {
             Self::Cost | Self::Lateness | Self::Burst => args.periods + 1,
             Self::Memory => 1,
             Self::Disconnect => 0,
+            Self::ColdLines => return cold_line::DURATION,
         };
         self.open_over(args) + args.idle * idle_times
     }
@@ -98,6 +112,14 @@ fn main() -> Result<()> {
         !args.idle.is_zero(),
         "--idle must not be zero, which turns keepalives off"
     );
+    for &contender in &args.only {
+        ensure!(
+            args.streams % contender.streams_per_task() == 0,
+            "the number of streams must be a multiple of {} for {}",
+            contender.streams_per_task(),
+            name(contender)
+        );
+    }
     if args.child {
         return child(&args);
     }
@@ -127,6 +149,9 @@ fn main() -> Result<()> {
     if args.what.contains(&What::Burst) {
         bursts(&args, &progress, &mut found)?;
     }
+    if args.what.contains(&What::ColdLines) {
+        cold_lines(&args, &progress, &mut found)?;
+    }
     let all = json!({ "streams": args.streams, "plan": plan, "found": found });
     args.file.write(&all)
 }
@@ -136,7 +161,7 @@ fn expected(args: &Args) -> Duration {
     let contenders = args.only.len() as u32;
     let runs = |what| match what {
         What::Cost | What::Disconnect => contenders * args.rounds,
-        What::Lateness => contenders,
+        What::Lateness | What::ColdLines => contenders,
         What::Memory => contenders * Consumer::value_variants().len() as u32,
         What::Burst => BURSTS.len() as u32,
     };
@@ -234,7 +259,9 @@ fn latenesses(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Resul
         "\n{:18} {:>8} {:>8} {:>8} {:>8} {:>8}",
         "late by, ms", "p50", "p99", "p99.9", "max", "early"
     ));
-    for &contender in &args.only {
+    // The consumer of several streams cannot tell which of them was late.
+    let one_stream = |contender: &&Contender| contender.streams_per_task() == 1;
+    for &contender in args.only.iter().filter(one_stream) {
         let late = measure::<Lateness>(args, progress, contender, What::Lateness, &[])?;
         progress.print(format!(
             "{:18} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8}",
@@ -279,6 +306,30 @@ fn bursts(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Result<()
     Ok(())
 }
 
+fn cold_lines(args: &Args, progress: &Progress, found: &mut Vec<Value>) -> Result<()> {
+    let rounds = (0..args.rounds).map(|_| nanoseconds(args.streams));
+    let mut rounds = rounds.collect::<Result<Vec<_>>>()?;
+    rounds.sort_by(f64::total_cmp);
+    let ns = rounds[rounds.len() / 2];
+    progress.print(format!(
+        "\na cold cache line: {ns:.0} ns, in as much memory as the streams take"
+    ));
+    for &contender in &args.only {
+        progress.begin(format!("cold lines of {}", name(contender)));
+        let lines = lines_per_keepalive(contender)?;
+        progress.advance(cold_line::DURATION);
+        progress.print(format!(
+            "{:18} {lines:>12.1} lines/keepalive",
+            name(contender)
+        ));
+        let figures = json!({ "lines_per_keepalive": lines, "ns_per_line": ns });
+        found.push(
+            json!({ "what": "cold-lines", "contender": name(contender), "figures": figures }),
+        );
+    }
+    Ok(())
+}
+
 /// Measures in a process of its own, so that no contender inherits another's heap.
 fn measure<T: DeserializeOwned>(
     args: &Args,
@@ -318,6 +369,7 @@ fn child(args: &Args) -> Result<()> {
         periods: args.periods,
         vary: args.vary,
         consumer: args.consumer,
+        streams_per_task: args.only[0].streams_per_task(),
     };
     let (contender, output) = (args.only[0], std::io::stdout());
     match args.what[0] {
@@ -327,6 +379,7 @@ fn child(args: &Args) -> Result<()> {
         What::Lateness | What::Burst => {
             serde_json::to_writer(output, &measure::lateness(contender, plan)?)?;
         }
+        What::ColdLines => bail!("this is measured with `cost`"),
     }
     Ok(())
 }

@@ -34,6 +34,7 @@ pub struct Plan {
     /// The largest fraction by which an idle time deviates from `idle`. The idle times are evenly distributed.
     pub vary: f64,
     pub consumer: Consumer,
+    pub streams_per_task: usize,
 }
 
 /// The code that polls a stream. The memory of a task depends on it.
@@ -47,6 +48,8 @@ pub enum Consumer {
     AsyncFnWithLocals,
     /// An `async fn` that takes a `Pin<Box<impl Stream>>`.
     Boxed,
+    /// An `async` block that owns the stream and pins it.
+    AsyncBlock,
 }
 
 impl Plan {
@@ -160,10 +163,10 @@ impl Measurement for MeasureDisconnect {
         let plan = self.0;
         // In a task, because `block_on` runs on a thread that is not a worker.
         let streams = tokio::spawn(async move {
-            let mut streams = Vec::with_capacity(plan.streams);
+            let mut streams = Vec::with_capacity(plan.streams / plan.streams_per_task);
             let mut schedule = pin!(schedule(plan));
             while let Some(until) = schedule.next().await {
-                while streams.len() < until {
+                while streams.len() * plan.streams_per_task < until {
                     let mut stream = Box::pin(idle_stream(plan.idle));
                     if let Some(Some(_)) = stream.next().now_or_never() {
                         bail!("a stream yielded an item before it was idle");
@@ -250,6 +253,15 @@ where
         Consumer::Boxed => {
             open(plan, idle_stream, |stream, _| consume(Box::pin(stream))).await?;
         }
+        Consumer::AsyncBlock => {
+            open(plan, idle_stream, |stream, _| async move {
+                let mut stream = pin!(stream);
+                while stream.next().await.is_some() {
+                    count();
+                }
+            })
+            .await?;
+        }
     }
     sleep(plan.idle).await;
     let bytes = resident()?.saturating_sub(before);
@@ -272,7 +284,7 @@ where
         let mut opened = 0;
         let mut schedule = pin!(schedule(plan));
         while let Some(until) = schedule.next().await {
-            for stream in opened..until {
+            for stream in (opened..until).step_by(plan.streams_per_task) {
                 let idle = plan.idle_of(stream);
                 tokio::spawn(task(idle_stream(idle), idle));
             }
@@ -282,13 +294,15 @@ where
     opener.await.context("not all streams could be opened")
 }
 
-/// Yields the number of streams that should be open, at each millisecond of `open_over`.
+/// Yields the number of streams that should be open, at each millisecond of `open_over`. It is a multiple of
+/// the streams per task.
 fn schedule(plan: Plan) -> impl Stream<Item = usize> {
     async_stream::stream! {
         let start = tokio::time::Instant::now();
         let total = plan.open_over.as_millis().max(1) as usize;
         for ms in 1..=total {
-            yield plan.streams * ms / total;
+            let until = plan.streams * ms / total;
+            yield until - until % plan.streams_per_task;
             sleep_until(start + Duration::from_millis(ms as u64)).await;
         }
     }

@@ -9,7 +9,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context, ensure};
 use clap::Parser;
 use futures::future::try_join_all;
-use programs::Progress;
+use programs::{Progress, allow_open_files};
 use proxies::{
     example,
     nginx::{self, Front},
@@ -190,27 +190,4 @@ async fn subscribe(
         watchers.push(tokio::spawn(watch(response.into_inner())));
     }
     Ok(watchers)
-}
-
-/// Allows this process, and the processes that it starts, to open this many files.
-#[cfg(unix)]
-fn allow_open_files(needed: usize) -> anyhow::Result<()> {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let needed = needed as u64;
-    ensure!(
-        needed <= hard,
-        "one process must open {needed} files, but may open only {hard}: \
-         raise the hard limit (ulimit -Hn, as root) or use fewer subscribers"
-    );
-    if needed > soft {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn allow_open_files(_: usize) -> anyhow::Result<()> {
-    Ok(())
 }
