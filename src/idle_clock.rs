@@ -149,16 +149,13 @@ impl<T: Timer> IdleClock<T> {
     // Always inlined, because a call would add a nanosecond to each poll that returns `Pending`.
     #[inline(always)]
     pub(crate) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.state() != State::DUE {
-            if self.state() == State::STOPPED {
-                if self.is_off() {
-                    return Poll::Pending;
-                }
-                self.arm(self.idle(), State::RUNNING);
+        if self.state() == State::STOPPED {
+            if self.is_off() {
+                return Poll::Pending;
             }
-            ready!(self.timer.poll_expired(cx));
-            self.set_state(State::DUE);
+            self.arm(self.idle(), State::RUNNING);
         }
+        ready!(self.poll_expired(cx));
         if self.timer.has_budget() {
             return Poll::Ready(());
         }
@@ -181,7 +178,8 @@ impl<T: Timer> IdleClock<T> {
             self.arm(half, State::RUNNING);
         }
         if self.state() == State::RUNNING && self.timer.poll_expired(cx).is_ready() {
-            self.set_state(State::STOPPED);
+            // If `arm` panics, the first half starts again.
+            self.stop();
             self.arm(half, State::SECOND_HALF);
         }
         if self.state() != State::RUNNING && self.poll_expired(cx).is_ready() {

@@ -41,8 +41,8 @@ use crate::{framing::StripMarkers, promise, timer::IdleTimer};
 /// Put the layer around a channel of tonic, or any other service that sends requests. Requests of other
 /// content types than `application/grpc` and `application/grpc+proto` pass unchanged.
 ///
-/// The layer can be around `GrpcWebClientLayer` of tonic-web, which translates calls to gRPC-Web. That returns a
-/// message when it is whole. So a call ends if a large message takes longer than three idle times to arrive.
+/// The layer can be around `GrpcWebClientLayer` of tonic-web, which translates calls to gRPC-Web. It
+/// returns only whole messages, so a call ends if a large message takes longer than three idle times to arrive.
 ///
 /// # Example
 ///
@@ -84,9 +84,8 @@ impl GrpcClientLayer {
     /// Also ends a call with `UNAVAILABLE` if its server has promised no keepalives and the call has received
     /// nothing for `idle`.
     ///
-    /// The wait for the response head counts too, for every server. If a call has one response, the head comes
-    /// with its message. So `idle` has to be longer than the slowest unary call takes, and longer than a call
-    /// takes to send a stream of messages.
+    /// The wait for the response head counts too, for every server. The head of a call with one response comes
+    /// with its message, so `idle` has to be longer than your slowest unary call and your longest upload.
     ///
     /// A response of another content type is limited too, such as the error page of a proxy.
     ///
@@ -211,20 +210,18 @@ where
             return Poll::Ready(Ok(unavailable_head(idle_timeout)));
         };
         Poll::Ready(response.map(|mut response| {
+            let (mut limit, mut markers) = (idle_timeout, None);
             if *this.asks && promise::may_hold_markers(response.headers()) {
-                let promised = promise::take_promise(response.headers_mut());
-                let limit = promised.map_or(idle_timeout, |idle| SHORTEST.max(MISSED * idle));
-                let markers = Some(StripMarkers::new());
-                response.map(|body| {
-                    GrpcClientBody::limited(body, limit, this.settings.timer(), markers)
-                })
-            } else if !idle_timeout.is_zero() {
-                response.map(|body| {
-                    GrpcClientBody::limited(body, idle_timeout, this.settings.timer(), None)
-                })
-            } else {
-                response.map(GrpcClientBody::unchanged)
+                markers = Some(StripMarkers::new());
+                if let Some(idle) = promise::take_promise(response.headers_mut()) {
+                    limit = SHORTEST.max(MISSED * idle);
+                }
             }
+            if markers.is_none() && limit.is_zero() {
+                return response.map(GrpcClientBody::unchanged);
+            }
+            let timer = this.settings.timer();
+            response.map(|body| GrpcClientBody::limited(body, limit, timer, markers))
         }))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::ready,
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -18,6 +19,34 @@ use stream_keepalive_http::{
 };
 use tower::{Layer, Service, service_fn};
 
+/// A service whose response has these headers and a body that yields one chunk again and again.
+fn server<const N: usize>(
+    headers: [(&'static str, &'static str); N],
+    chunk: &Bytes,
+) -> impl Service<
+    Request<()>,
+    Response = Response<impl Body<Data = Bytes, Error = Infallible> + Unpin>,
+    Error = Infallible,
+> {
+    service_fn(move |_| {
+        let mut response = Response::builder();
+        for (name, value) in headers {
+            response = response.header(name, value);
+        }
+        let frames = stream::repeat(chunk.clone()).map(|chunk| Ok(Frame::data(chunk)));
+        ready(Ok(response.body(StreamBody::new(frames)).unwrap()))
+    })
+}
+
+/// Sends a call, and returns the body of its response.
+fn call<B>(
+    mut service: impl Service<Request<()>, Response = Response<B>, Error = Infallible>,
+) -> B {
+    let request = Request::post("/a/b").header("content-type", "application/grpc");
+    let response = service.call(request.body(()).unwrap()).now_or_never();
+    response.unwrap().unwrap().into_body()
+}
+
 /// A body that yields one chunk again and again, with the layer around it.
 fn filled(
     content_type: &'static str,
@@ -27,34 +56,16 @@ fn filled(
         .ndjson("\n")
         .grpc(|_| true)
         .format("application/json", Lines::new("\n"));
-    let mut service = layer.layer(service_fn(async |_: Request<()>| {
-        let response = Response::builder().header("content-type", content_type);
-        let frames = stream::repeat(chunk.clone()).map(|chunk| Ok(Frame::data(chunk)));
-        Ok::<_, Infallible>(response.body(StreamBody::new(frames)).unwrap())
-    }));
-    let request = Request::post("/a/b").header("content-type", "application/grpc");
-    let response = service
-        .call(request.body(()).unwrap())
-        .now_or_never()
-        .unwrap();
-    response.unwrap().into_body()
+    call(layer.layer(server([("content-type", content_type)], chunk)))
 }
 
 /// A call of a client, whose body yields one chunk again and again.
 fn received(chunk: &Bytes) -> GrpcClientBody<impl Body<Data = Bytes, Error = Infallible> + Unpin> {
-    let mut service = GrpcClientLayer::new().layer(service_fn(async |_: Request<()>| {
-        let response = Response::builder()
-            .header("content-type", "application/grpc")
-            .header("stream-keepalive", "20000");
-        let frames = stream::repeat(chunk.clone()).map(|chunk| Ok(Frame::data(chunk)));
-        Ok::<_, Infallible>(response.body(StreamBody::new(frames)).unwrap())
-    }));
-    let request = Request::post("/a/b").header("content-type", "application/grpc");
-    let response = service
-        .call(request.body(()).unwrap())
-        .now_or_never()
-        .unwrap();
-    response.unwrap().into_body()
+    let headers = [
+        ("content-type", "application/grpc"),
+        ("stream-keepalive", "20000"),
+    ];
+    call(GrpcClientLayer::new().layer(server(headers, chunk)))
 }
 
 #[test]

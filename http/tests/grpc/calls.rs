@@ -196,11 +196,7 @@ async fn a_call_that_the_client_drops_is_dropped_on_the_server() {
     let scripted = Scripted::default();
     let network = Network::new(Some(layer()), scripted.clone());
     let mut client = Client::new(network.kept().await);
-    let mut messages = client
-        .download("a hang".to_owned())
-        .await
-        .unwrap()
-        .into_inner();
+    let mut messages = client.messages("a hang").await;
     assert_eq!(messages.try_next().await.unwrap().unwrap(), "a");
     assert!(timeout(10 * IDLE, messages.try_next()).await.is_err());
     assert_eq!(scripted.counts.open_streams(), 1);

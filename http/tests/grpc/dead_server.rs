@@ -22,11 +22,7 @@ fn liar() -> Scripted {
 async fn a_network_that_freezes_ends_a_call_within_three_idle_times() {
     let network = server();
     let mut client = Client::new(network.kept().await);
-    let mut messages = client
-        .download("a hang".to_owned())
-        .await
-        .unwrap()
-        .into_inner();
+    let mut messages = client.messages("a hang").await;
     assert_eq!(messages.try_next().await.unwrap().unwrap(), "a");
     assert!(timeout(100 * IDLE, messages.try_next()).await.is_err());
     network.freeze();
@@ -55,11 +51,7 @@ async fn a_network_that_freezes_inside_a_message_ends_the_call_too() {
 async fn a_call_whose_keepalives_come_does_not_end() {
     let network = server();
     let mut client = Client::new(network.kept().await);
-    let mut messages = client
-        .download("hang".to_owned())
-        .await
-        .unwrap()
-        .into_inner();
+    let mut messages = client.messages("hang").await;
     assert!(timeout(1000 * IDLE, messages.try_next()).await.is_err());
     // The idle time of the call is in the last quarter below that of the layer.
     let markers = network.markers();
@@ -165,11 +157,7 @@ async fn a_caller_that_calls_again_goes_on_where_the_network_froze() {
 #[tokio::test(start_paused = true)]
 async fn a_consumer_that_does_not_read_is_not_cut_off() {
     let mut client = Client::new(server().kept().await);
-    let mut messages = client
-        .download("a 1000s b 1000s c".to_owned())
-        .await
-        .unwrap()
-        .into_inner();
+    let mut messages = client.messages("a 1000s b 1000s c").await;
     assert_eq!(messages.try_next().await.unwrap().unwrap(), "a");
     // It has polled the response, and goes away.
     assert!(timeout(IDLE / 2, messages.try_next()).await.is_err());
@@ -184,7 +172,7 @@ async fn a_consumer_that_reads_rarely_is_not_cut_off() {
     let network = Network::new(Some(layer()), Scripted::default());
     let mut client = Client::new(network.kept().await);
     let script = ["a"; 10].join(" 100s ");
-    let mut messages = client.download(script).await.unwrap().into_inner();
+    let mut messages = client.messages(&script).await;
     let mut found = 0;
     while let Some(message) = messages.try_next().await.unwrap() {
         assert_eq!(message, "a");

@@ -214,6 +214,11 @@ where
             .await
     }
 
+    /// Returns the messages of a download that has begun.
+    pub async fn messages(&mut self, script: &str) -> Streaming<String> {
+        self.download(script.to_owned()).await.unwrap().into_inner()
+    }
+
     pub async fn upload(
         &mut self,
         messages: impl Stream<Item = String> + Send + 'static,

@@ -228,7 +228,7 @@ async fn calls_whose_markers_come_together_all_end() {
     }
 }
 
-/// The larger window that so many bytes lead to lets more keepalives wait. So this has no negative control.
+/// There is no negative control: with so many bytes the window grows, so that more keepalives may wait.
 #[tokio::test]
 async fn more_calls_with_larger_messages_live() {
     for layer in layers() {
