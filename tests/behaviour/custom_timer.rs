@@ -2,10 +2,11 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
+use futures::StreamExt;
 use stream_keepalive::{IdleTimeout, Keepalive, Repeat, Timer};
 use tokio_test::{assert_pending, assert_ready_eq, task::spawn};
 
@@ -19,6 +20,7 @@ use crate::{
 };
 
 const IDLE: Duration = ByHand::IDLE;
+const NANO: Duration = Duration::from_nanos(1);
 
 #[test]
 fn while_items_are_ready_no_timer_is_touched() {
@@ -130,7 +132,6 @@ fn construction_and_every_setting_leave_the_timer_alone() {
 #[test]
 fn an_idle_time_of_74_years_or_more_counts_as_the_longest_duration() {
     const LIMIT: Duration = Duration::from_nanos((1 << 61) - 1);
-    const NANO: Duration = Duration::from_nanos(1);
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let clock = ByHand::default();
     let (_remote, mut longest) = keepalives(&clock, LIMIT - NANO);
@@ -193,6 +194,36 @@ fn a_clock_whose_timer_cannot_be_armed_starts_again_at_the_next_poll() {
     assert_pending!(ending.poll_next());
     clock.advance(IDLE / 2);
     assert!(panic_of(|| ending.poll_next()).message.contains("no timer"));
+    for _ in 0..2 {
+        assert_pending!(ending.poll_next());
+        clock.advance(IDLE / 2);
+    }
+    assert_eq!(answer_of(&mut ending), Poll::Ready(None));
+}
+
+#[test]
+fn a_clock_that_runs_starts_again_when_its_timer_is_replaced() {
+    let clock = ByHand::default();
+    let mut cx = Context::from_waker(Waker::noop());
+    let (_remote, inner) = source::<()>();
+    let mut keepalives = Keepalive::new(inner, IDLE, Repeat(())).with_timer(clock.timer());
+    assert_pending!(keepalives.poll_next_unpin(&mut cx));
+    clock.advance(IDLE / 2);
+    let mut keepalives = spawn(keepalives.with_timer(clock.timer()));
+    assert_pending!(keepalives.poll_next());
+    clock.advance(IDLE - NANO);
+    assert_pending!(keepalives.poll_next());
+    clock.advance(NANO);
+    assert_ready_eq!(keepalives.poll_next(), Some(()));
+
+    let (_remote, inner) = source::<()>();
+    let mut ending = IdleTimeout::new(inner, IDLE).with_timer(clock.timer());
+    for _ in 0..2 {
+        assert_pending!(ending.poll_next_unpin(&mut cx));
+        clock.advance(IDLE / 2);
+    }
+    // The second half has passed, but the new timer has not measured it.
+    let mut ending = spawn(ending.with_timer(clock.timer()));
     for _ in 0..2 {
         assert_pending!(ending.poll_next());
         clock.advance(IDLE / 2);

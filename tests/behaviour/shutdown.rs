@@ -4,6 +4,7 @@ use std::{
     env, fs,
     path::Path,
     process::{Command, Output},
+    thread,
     time::Duration,
 };
 
@@ -15,6 +16,8 @@ use tokio_test::task::spawn;
 use crate::support::{package::cargo, panics::panic_of};
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+const SHUT_DOWN: &str = "stream-keepalive: the runtime of these shared timers has been shut down";
 
 /// Builds the program so that a panic aborts it, and runs it.
 fn run(name: &str, features: &str, files: &[(&str, &str)], args: &[&str]) -> Output {
@@ -55,10 +58,7 @@ fn a_program_that_aborts_at_a_panic_survives_the_end_of_its_runtimes() {
     // A poll after that panics.
     for (stream, message) in [
         ("12", "is being shutdown"),
-        (
-            "13",
-            "stream-keepalive: the runtime of these shared timers has been shut down",
-        ),
+        ("13", SHUT_DOWN),
         ("14", "is being shutdown"),
     ] {
         let output = run("shutdown", "", &[], &[stream]);
@@ -143,8 +143,7 @@ fn streams_of_other_runtimes_panic_if_their_queue_belongs_to_the_runtime_that_en
             [&mut of_the_second, &mut { made_later }];
         for events in streams {
             let panic = panic_of(|| second.block_on(events.next()));
-            let message = "stream-keepalive: the runtime of these shared timers has been shut down";
-            assert_eq!(panic.message, message);
+            assert_eq!(panic.message, SHUT_DOWN);
         }
     }
 }
@@ -157,4 +156,17 @@ fn a_stream_that_is_polled_after_the_end_of_its_runtime_panics_whatever_the_runt
         let panic = panic_of(|| futures::executor::block_on(events.next()));
         assert!(panic.message.contains("shut"), "{panic:?}");
     }
+}
+
+#[test]
+fn a_stream_that_is_polled_after_the_end_of_the_thread_that_owned_its_runtime_panics() {
+    thread_local! {
+        static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    }
+    let timers = SharedTimers::new();
+    let timer = timers.timer();
+    let thread = thread::spawn(|| RUNTIME.with(|runtime| waiting(runtime, timer)));
+    let mut events = thread.join().unwrap();
+    let panic = panic_of(|| paused().block_on(events.next()));
+    assert_eq!(panic.message, SHUT_DOWN);
 }
