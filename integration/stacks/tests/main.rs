@@ -3,6 +3,7 @@
 mod axum_responses;
 mod backpressure;
 mod compression;
+mod connect;
 mod connection_age;
 mod empty_chunks;
 mod graceful_shutdown;
