@@ -1,15 +1,26 @@
-use std::{future::pending, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Ready, pending, ready},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body as _;
+use http_body::Body;
 use http_body_util::BodyExt;
 use static_assertions::assert_impl_all;
 use stream_keepalive_http::{GrpcClientFuture, GrpcClientLayer, GrpcClientService};
-use tower::{Layer, ServiceExt, service_fn};
+use tokio::time::Instant;
+use tower::{Layer, ServiceBuilder, ServiceExt, retry::Policy, service_fn};
 
 use super::{
-    Got, IDLE, MARKER, body, call, data, layers, next, promising, response, send, unavailable,
-    within,
+    Got, IDLE, MARKER, MESSAGE, body, call, data, layers, next, promising, response, send,
+    unavailable, within,
 };
 use crate::script::{self, Script};
 
@@ -247,3 +258,69 @@ fn the_debug_output_of_the_future_names_it() {
 assert_impl_all!(GrpcClientLayer: Clone, Default, Send, Sync, Unpin);
 assert_impl_all!(GrpcClientService<()>: Clone, Send, Sync, Unpin);
 assert_impl_all!(GrpcClientFuture<std::future::Ready<()>>: Send, Sync, Unpin);
+
+/// Calls again if the head of the response says that the server is unavailable.
+#[derive(Clone)]
+struct CallAgain;
+
+impl<B> Policy<Request<()>, Response<B>, Infallible> for CallAgain {
+    type Future = Ready<()>;
+
+    fn retry(
+        &mut self,
+        _: &mut Request<()>,
+        result: &mut Result<Response<B>, Infallible>,
+    ) -> Option<Ready<()>> {
+        let status = result.as_ref().unwrap().headers().get("grpc-status")?;
+        (status == "14").then(|| ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Request<()>) -> Option<Request<()>> {
+        Some(request.clone())
+    }
+}
+
+/// Calls a server that does not answer the first calls. Returns the response, and the number of calls.
+async fn call_again(
+    layer: GrpcClientLayer,
+    unanswered: usize,
+) -> (Response<impl Body<Data = Bytes>>, usize) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let server = service_fn(move |_| {
+        let answers = counted.fetch_add(1, Ordering::Relaxed) >= unanswered;
+        async move {
+            if !answers {
+                pending::<()>().await;
+            }
+            Ok(promising([script::data(MESSAGE)]))
+        }
+    });
+    let client = ServiceBuilder::new().retry(CallAgain).layer(layer);
+    let Ok(response) = client.service(server).oneshot(call()).await;
+    (response, calls.load(Ordering::Relaxed))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_retries_calls_again_if_no_head_comes() {
+    for layer in layers() {
+        let begin = Instant::now();
+        let (response, calls) = call_again(layer.idle_timeout(IDLE), 2).await;
+        assert_eq!(calls, 3);
+        assert!(!response.headers().contains_key("grpc-status"));
+        assert_eq!(begin.elapsed().as_secs(), 2 * IDLE.as_secs());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_retries_does_not_see_a_call_that_ends_after_its_head() {
+    for layer in layers() {
+        let (response, calls) = call_again(layer, 0).await;
+        let mut body = pin!(response.into_body());
+        let message = body.frame().await.unwrap().ok().unwrap();
+        assert_eq!(message.into_data().ok().unwrap(), MESSAGE);
+        let end = body.frame().await.unwrap().ok().unwrap();
+        assert_eq!(end.into_trailers().ok().unwrap()["grpc-status"], "14");
+        assert_eq!(calls, 1);
+    }
+}
