@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::{KEEPALIVE, LAST};
+use crate::{KEEPALIVE, LAST, PATIENCE};
 
 fn budget_spender() -> impl Stream<Item = &'static str> + Send + Unpin {
     stream::poll_fn(|cx| {
@@ -120,7 +120,7 @@ fn is_kept_alive_in_real_time(
         }
     });
     for keepalive in 1..=2 {
-        let (event, at) = received.recv_timeout(Duration::from_secs(10)).unwrap();
+        let (event, at) = received.recv_timeout(PATIENCE).unwrap();
         assert_eq!(event, KEEPALIVE);
         assert!(at - start >= IDLE * keepalive, "early");
     }
@@ -134,7 +134,7 @@ fn is_kept_alive_by_one_thread(busy: impl Stream<Item = &'static str> + Send + U
     runtime.block_on(async {
         let start = Instant::now();
         let task = tokio::spawn(busy.keepalive(IDLE, KEEPALIVE).take(2).collect::<Vec<_>>());
-        let events = timeout(Duration::from_secs(10), task).await;
+        let events = timeout(PATIENCE, task).await;
         assert_eq!(events.unwrap().unwrap(), [KEEPALIVE, KEEPALIVE]);
         assert!(start.elapsed() >= IDLE * 2, "early");
     });

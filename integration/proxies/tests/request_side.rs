@@ -6,6 +6,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use programs::PATIENCE;
 use proxies::nginx::{self, CONNECTIONS, Front};
 use stream_keepalive::KeepaliveExt;
 use tokio::{net::TcpListener, time::timeout};
@@ -100,9 +101,7 @@ where
         http::uri::PathAndQuery::from_static(PATH),
         ProstCodec::<OperationEvent, OperationEvent>::new(),
     );
-    let answer = timeout(Duration::from_secs(30), call)
-        .await
-        .expect("the call hangs");
+    let answer = timeout(PATIENCE, call).await.expect("the call hangs");
     server_task.abort();
     match answer?.into_inner().event {
         Some(Event::CreatedOperations(list)) => Ok(list.operations[0].id),
