@@ -6,7 +6,7 @@
 mod support;
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
@@ -27,7 +27,7 @@ use proptest::{
 use stream_keepalive::{Fill, IdleTimeout, Keepalive, Timer};
 
 #[cfg(feature = "tokio")]
-use support::clock::PausedTokio;
+use support::clock::{PausedTokio, SharedQueue};
 use support::{
     clock::{Bare, ByHand, Clock, Real, Runtime, Smol},
     source::{Remote, Source, source},
@@ -64,16 +64,24 @@ enum Step {
     Poll {
         task: usize,
         budget: Budget,
-        late: Option<Late>,
+        /// For each time that the inner stream finds nothing.
+        late: Vec<Late>,
     },
     SetIdle(usize, Duration),
 }
 
-/// What happens when the inner stream has found nothing, and before its poll returns: an item comes, and time passes.
+/// What happens when the inner stream has found nothing, and before its poll returns: something may come, and time
+/// passes.
 #[derive(Clone, Copy, Debug)]
 struct Late {
-    item: Option<u8>,
+    comes: Option<Comes>,
     time: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Comes {
+    Item(u8),
+    End,
 }
 
 /// The budget of the task that polls the stack, and what the inner stream does with it.
@@ -123,8 +131,8 @@ struct Model {
     now: Duration,
     queue: VecDeque<Option<u8>>,
     inner_polls: usize,
-    /// What happens in the next poll that finds nothing.
-    late: Option<Late>,
+    /// What happens in the next polls that find nothing.
+    late: VecDeque<Late>,
     layers: Vec<Lived>,
 }
 
@@ -161,7 +169,7 @@ impl Model {
             now: Duration::ZERO,
             queue: VecDeque::new(),
             inner_polls: 0,
-            late: None,
+            late: VecDeque::new(),
             layers: schedule.layers.iter().map(lived).collect(),
         }
     }
@@ -204,8 +212,11 @@ impl Model {
             Some(Some(item)) => Outcome::Event(Event::Item(item)),
             Some(None) => Outcome::End,
             None => {
-                if let Some(late) = self.late.take() {
-                    self.queue.push_back(late.item);
+                if let Some(late) = self.late.pop_front() {
+                    self.queue.extend(late.comes.map(|comes| match comes {
+                        Comes::Item(item) => Some(item),
+                        Comes::End => None,
+                    }));
                     self.now += late.time;
                 }
                 Outcome::Nothing
@@ -561,7 +572,7 @@ async fn run<C: Clock + Clone + 'static>(
     let (remote, source): (Remote<Event>, _) = source();
     let remote = Rc::new(remote);
     let budget_now = Rc::new(Cell::new(Budget::Left));
-    let late_now: Rc<Cell<Option<Late>>> = Rc::default();
+    let late_now: Rc<RefCell<VecDeque<Late>>> = Rc::default();
     let bottom = Bottom {
         source,
         budget: budget_now.clone(),
@@ -572,10 +583,12 @@ async fn run<C: Clock + Clone + 'static>(
         found_nothing: Box::new({
             let (clock, remote, late) = (clock.clone(), remote.clone(), late_now.clone());
             move || {
-                if let Some(late) = late.take() {
-                    match late.item {
-                        Some(item) => remote.send(Event::Item(item)),
-                        None => remote.end(),
+                let late = late.borrow_mut().pop_front();
+                if let Some(late) = late {
+                    match late.comes {
+                        Some(Comes::Item(item)) => remote.send(Event::Item(item)),
+                        Some(Comes::End) => remote.end(),
+                        None => {}
                     }
                     clock.pass_during_a_poll(late.time);
                 }
@@ -588,7 +601,7 @@ async fn run<C: Clock + Clone + 'static>(
     let mut waiting: Option<Waiting> = None;
 
     for step in &schedule.steps {
-        match *step {
+        match step.clone() {
             Step::Send(item) => {
                 model.queue.push_back(Some(item));
                 remote.send(Event::Item(item));
@@ -618,18 +631,20 @@ async fn run<C: Clock + Clone + 'static>(
                 let touches = touched();
                 let ready = !model.queue.is_empty() && budget != Budget::SpentBefore;
                 let wakes = task.wakes();
-                model.late = late.map(|late| Late {
+                let late = late.into_iter().map(|late| Late {
                     time: late.time.min(C::LONGEST_POLL),
                     ..late
                 });
-                late_now.set(model.late);
+                model.late = late.collect();
+                late_now.replace(model.late.clone());
                 let expected = model.poll(height, budget);
                 budget_now.set(budget);
                 if budget == Budget::SpentBefore {
                     clock.spend_budget();
                 }
                 assert_eq!(stack.poll(task), expected);
-                (model.late, _) = (None, late_now.take());
+                model.late.clear();
+                late_now.take();
                 clock.restore_budget().await;
                 assert!(
                     !ready || touched() == touches,
@@ -655,7 +670,7 @@ async fn run<C: Clock + Clone + 'static>(
     }
 }
 
-/// Converts the schedule for a clock that cannot be stopped. One millisecond becomes one `UNIT`, and everything is due
+/// Converts the schedule for timers that may be a little late. One millisecond becomes one `UNIT`, and everything is due
 /// between two steps.
 fn in_units(mut schedule: Schedule) -> Schedule {
     let units = |time: Duration| match time.as_millis() {
@@ -674,9 +689,17 @@ fn in_units(mut schedule: Schedule) -> Schedule {
         match step {
             Step::Pass(time) => *time = units(*time),
             Step::SetIdle(_, time) => idle(time),
-            // Other runtimes have no budgets.
-            Step::Poll { budget, .. } => *budget = Budget::Left,
-            Step::Send(_) | Step::End => {}
+            Step::Poll { .. } | Step::Send(_) | Step::End => {}
+        }
+    }
+    schedule
+}
+
+/// Other runtimes than Tokio have no budgets.
+fn without_budgets(mut schedule: Schedule) -> Schedule {
+    for step in &mut schedule.steps {
+        if let Step::Poll { budget, .. } = step {
+            *budget = Budget::Left;
         }
     }
     schedule
@@ -731,10 +754,17 @@ fn budget() -> impl Strategy<Value = Budget> {
     ]
 }
 
-fn late() -> impl Strategy<Value = Option<Late>> {
-    let item = prop_oneof![9 => any::<u8>().prop_map(Some), 1 => Just(None)];
-    let late = (item, time()).prop_map(|(item, time)| Late { item, time });
-    proptest::option::weighted(0.15, late)
+fn late() -> impl Strategy<Value = Vec<Late>> {
+    let comes = prop_oneof![
+        9 => any::<u8>().prop_map(|item| Some(Comes::Item(item))),
+        1 => Just(Some(Comes::End)),
+        5 => Just(None),
+    ];
+    let late = (comes, time()).prop_map(|(comes, time)| Late { comes, time });
+    prop_oneof![
+        8 => Just(Vec::new()),
+        2 => vec(late, 1..=3),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -752,13 +782,17 @@ fn schedule() -> impl Strategy<Value = Schedule> {
     (vec(layer(), 1..=3), vec(step(), 0..60)).prop_map(|(layers, steps)| Schedule { layers, steps })
 }
 
-/// Runs as many schedules as `PROPTEST_CASES` says.
-fn schedules(run: impl Fn(&Schedule)) {
+/// As many schedules as `PROPTEST_CASES` says.
+fn all() -> u32 {
     let cases = std::env::var("PROPTEST_CASES");
+    cases.map_or(10_000, |cases| {
+        cases.parse().expect("PROPTEST_CASES is a number")
+    })
+}
+
+fn schedules(cases: u32, run: impl Fn(&Schedule)) {
     let config = ProptestConfig {
-        cases: cases.map_or(10_000, |cases| {
-            cases.parse().expect("PROPTEST_CASES is a number")
-        }),
+        cases,
         source_file: Some(file!()),
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("failures"))),
         max_shrink_time: 10_000,
@@ -775,7 +809,7 @@ fn schedules(run: impl Fn(&Schedule)) {
 
 #[test]
 fn every_schedule_goes_as_the_rules_say_on_a_clock_moved_by_hand() {
-    schedules(|schedule| {
+    schedules(all(), |schedule| {
         let clock = ByHand::default();
         let touched = || clock.arms() + clock.polls();
         let done = run(&clock, schedule, touched).now_or_never();
@@ -784,21 +818,37 @@ fn every_schedule_goes_as_the_rules_say_on_a_clock_moved_by_hand() {
 }
 
 #[cfg(feature = "tokio")]
+fn paused_runtime() -> tokio::runtime::Runtime {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build();
+    runtime.unwrap()
+}
+
+#[cfg(feature = "tokio")]
 #[test]
 fn every_schedule_goes_as_the_rules_say_on_the_paused_clock_of_tokio() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    schedules(|schedule| runtime.block_on(run(&PausedTokio, schedule, || 0)));
+    let runtime = paused_runtime();
+    schedules(all(), |schedule| {
+        runtime.block_on(run(&PausedTokio, schedule, || 0))
+    });
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn every_schedule_goes_as_the_rules_say_on_shared_timers() {
+    let runtime = paused_runtime();
+    // The queue makes them slow, and the adapters are the same.
+    schedules(all() / 10, |schedule| {
+        let schedule = in_units(schedule.clone());
+        runtime.block_on(run(&SharedQueue::default(), &schedule, || 0));
+    });
 }
 
 /// Runs a few hundred schedules at the same time, because they mostly sleep.
 fn schedules_on<R: Runtime + 'static>() {
     let mut runner = TestRunner::default();
     let schedules = (0..300).map(|_| schedule().new_tree(&mut runner).unwrap().current());
-    let schedules: Vec<_> = schedules.map(in_units).collect();
+    let schedules: Vec<_> = schedules.map(in_units).map(without_budgets).collect();
     let clock = Real::<R>::without_slack();
     R::block_on(join_all(schedules.iter().map(|schedule| {
         clock.settle(UNIT / 4, move |clock| async move {

@@ -89,7 +89,7 @@ impl Clock for PausedTokio {
 
 /// Tokio's paused clock, with timers that share one queue.
 #[cfg(feature = "tokio")]
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct SharedQueue(stream_keepalive::SharedTimers);
 
 #[cfg(feature = "tokio")]
@@ -100,7 +100,7 @@ impl Clock for SharedQueue {
     const TICK: Duration = PausedTokio::TICK;
 
     fn run_boxed(case: BoxedCase<'_, Self>) {
-        PausedTokio::run(async |_| case(Self(stream_keepalive::SharedTimers::new())).await);
+        PausedTokio::run(async |_| case(Self::default()).await);
     }
 
     fn timer(&self) -> Self::Timer {
