@@ -310,50 +310,59 @@ fn an_item_that_needs_one_more_poll_is_not_lost_in_the_second_half() {
 /// Each poll begins with one unit of budget left, which is enough to skip one item.
 #[test]
 fn a_stream_that_gets_one_unit_of_budget_per_poll_does_not_end_before_its_item() {
+    PausedTokio::run(one_unit_per_poll);
+    SharedQueue::run(one_unit_per_poll);
+}
+
+async fn one_unit_per_poll<C: Clock>(clock: C) {
     const BUDGET: usize = 128;
-    PausedTokio::run(async |clock| {
-        let (sender, receiver) = mpsc::channel(BUDGET);
-        let items = ReceiverStream::new(receiver).filter(|item| ready(*item == ITEM));
-        let mut events = items.idle_timeout_with(PausedTokio::IDLE, || LAST);
+    let (sender, receiver) = mpsc::channel(BUDGET);
+    let items = ReceiverStream::new(receiver).filter(|item| ready(*item == ITEM));
+    let mut events = items
+        .idle_timeout_with(C::IDLE, || LAST)
+        .with_timer(clock.timer());
+    assert!(poll!(events.next()).is_pending());
+    for _ in 0..10 {
+        sender.try_send("skipped").unwrap();
+    }
+    sender.try_send(ITEM).unwrap();
+    clock.pass(C::IDLE * 5).await;
+    for _ in 0..10 {
+        yield_now().await;
+        for _ in 1..BUDGET {
+            consume_budget().now_or_never();
+        }
         assert!(poll!(events.next()).is_pending());
-        for _ in 0..10 {
-            sender.try_send("skipped").unwrap();
-        }
-        sender.try_send(ITEM).unwrap();
-        clock.pass(PausedTokio::IDLE * 5).await;
-        for _ in 0..10 {
-            yield_now().await;
-            for _ in 1..BUDGET {
-                consume_budget().now_or_never();
-            }
-            assert!(poll!(events.next()).is_pending());
-        }
-        assert_eq!(events.next().await, Some(ITEM));
-    });
+    }
+    assert_eq!(events.next().await, Some(ITEM));
 }
 
 /// Each of a thousand streams in one task has an item behind a backlog of more than two budgets, which is filtered out.
 #[test]
 fn no_item_of_a_thousand_filtered_channels_in_one_task_is_lost() {
-    PausedTokio::run(async |clock| {
-        let (senders, streams): (Vec<_>, Vec<_>) = (0..1_000)
-            .map(|_| {
-                let (sender, receiver) = mpsc::channel(301);
-                let items = ReceiverStream::new(receiver).filter(|item| ready(*item == ITEM));
-                (sender, items.idle_timeout_with(PausedTokio::IDLE, || LAST))
-            })
-            .unzip();
-        let mut events = select_all(streams);
-        assert!(poll!(events.next()).is_pending());
-        clock.pass(PausedTokio::IDLE * 5).await;
-        for sender in &senders {
-            for _ in 0..300 {
-                sender.try_send("skipped").unwrap();
-            }
-            sender.try_send(ITEM).unwrap();
+    PausedTokio::run(a_thousand_filtered_channels);
+    SharedQueue::run(a_thousand_filtered_channels);
+}
+
+async fn a_thousand_filtered_channels<C: Clock>(clock: C) {
+    let (senders, streams): (Vec<_>, Vec<_>) = (0..1_000)
+        .map(|_| {
+            let (sender, receiver) = mpsc::channel(301);
+            let items = ReceiverStream::new(receiver).filter(|item| ready(*item == ITEM));
+            let items = items.idle_timeout_with(C::IDLE, || LAST);
+            (sender, items.with_timer(clock.timer()))
+        })
+        .unzip();
+    let mut events = select_all(streams);
+    assert!(poll!(events.next()).is_pending());
+    clock.pass(C::IDLE * 5).await;
+    for sender in &senders {
+        for _ in 0..300 {
+            sender.try_send("skipped").unwrap();
         }
-        for _ in &senders {
-            assert_eq!(events.next().await, Some(ITEM));
-        }
-    });
+        sender.try_send(ITEM).unwrap();
+    }
+    for _ in &senders {
+        assert_eq!(events.next().await, Some(ITEM));
+    }
 }
