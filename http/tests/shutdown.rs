@@ -25,7 +25,7 @@ static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 type Chunk = Result<Frame<Bytes>, Infallible>;
 
-/// Reads a silent response through both layers until `keepalives` have come, and leaves it idle.
+/// Reads an idle response through both layers until `keepalives` have come, and leaves it idle.
 async fn read(layer: KeepaliveLayer, mut keepalives: usize) -> impl Send {
     let response = Response::builder().header("content-type", "application/grpc");
     let body = StreamBody::new(stream::pending::<Chunk>());

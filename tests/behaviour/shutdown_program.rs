@@ -78,7 +78,7 @@ async fn use_once(streams: &mut [Events]) {
 }
 
 fn main() {
-    let runtimes: [fn() -> Builder; 3] = [
+    let runtimes: &[fn() -> Builder] = &[
         Builder::new_current_thread,
         || {
             let mut builder = Builder::new_multi_thread();
@@ -86,6 +86,12 @@ fn main() {
             builder
         },
         Builder::new_multi_thread,
+        #[cfg(tokio_unstable)]
+        || {
+            let mut builder = Builder::new_multi_thread();
+            builder.enable_alt_timer();
+            builder
+        },
     ];
     let ends: [fn(Runtime); 3] = [
         drop,

@@ -205,14 +205,19 @@ async fn a_stream_of_empty_chunks_is_filled() {
             });
             chunks.boxed()
         };
-        let timer = SharedTimers::new().timer();
-        let own = empty().keepalive_with(IDLE, filler.clone());
-        let shared = empty().keepalive_with(IDLE, filler).with_timer(timer);
-        for filled in [own.boxed(), shared.boxed()] {
+        let timers = SharedTimers::new();
+        let own = || empty().keepalive_with(IDLE, filler.clone());
+        let shared = || own().with_timer(timers.timer());
+        for (filled, expected) in [
+            (own().boxed(), 10),
+            (shared().boxed(), 10),
+            (own().immediate().boxed(), 11),
+            (shared().immediate().boxed(), 11),
+        ] {
             let end = tokio::time::sleep(10 * IDLE + IDLE / 4);
             let chunks: Vec<_> = filled.take_until(end).collect().await;
             let keepalives = chunks.iter().filter(|chunk| !chunk.is_empty()).count();
-            assert_eq!((keepalives, chunks.len() - keepalives), (10, 20));
+            assert_eq!((keepalives, chunks.len() - keepalives), (expected, 20));
         }
     }
 

@@ -99,11 +99,11 @@ async fn over_http2_the_client_closes_the_connection() {
     for streams in [1, 10] {
         let adaptive = client().http2_adaptive_window(true).build().unwrap();
         let taken = taken_over_http2(adaptive, streams).await;
-        assert!(taken > 32_767 / 253 && taken < 10_000, "{streams}: {taken}");
+        assert!(taken > 32_767 / 253 && taken < 300, "{streams}: {taken}");
     }
     let taken = taken_over_http2(client().build().unwrap(), 100).await;
     assert!(
-        taken > 5 * 1024 * 1024 / 2 / 253 && taken < 50_000,
+        taken > 5 * 1024 * 1024 / 2 / 253 && taken < 20_000,
         "{taken}"
     );
 }

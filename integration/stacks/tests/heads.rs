@@ -9,6 +9,7 @@ use axum::{
         HeaderName, StatusCode,
         header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE},
     },
+    response::AppendHeaders,
     routing::any,
 };
 use stream_keepalive::SharedTimers;
@@ -53,10 +54,13 @@ async fn a_head_that_fixes_the_bytes_keeps_keepalives_out() {
         (StatusCode::OK, digest, "sha-256=:AAAA:", false),
         (StatusCode::OK, CONTENT_ENCODING, "br", false),
         (StatusCode::OK, CONTENT_ENCODING, "none", true),
+        // A second content type.
+        (StatusCode::OK, CONTENT_TYPE, "text/plain", false),
     ] {
         for (version, layer) in cases() {
             let (feed, body) = feed();
             let head = [(CONTENT_TYPE, "text/event-stream"), (name.clone(), value)];
+            let head = AppendHeaders(head);
             let handler = async move || (status, head, Body::from_stream(body.stream()));
             let server = serve(Router::new().route("/", any(handler)).layer(layer)).await;
             // It is silent before its first byte.
@@ -128,6 +132,40 @@ async fn a_response_chooses_its_idle_time() {
                 assert!(reader.is_idle().await, "{version:?}");
             } else {
                 reader.until(COMMENT, 3).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_layer_of_a_route_decides_below_a_layer_of_all_routes() {
+    const SHORT: Duration = IDLE;
+    const LONG: Duration = Duration::from_secs(3600);
+    for (of_route, of_all, is_filled) in [
+        (SHORT, LONG, true),
+        (LONG, SHORT, false),
+        (Duration::ZERO, SHORT, false),
+    ] {
+        for (version, shared) in
+            iter::zip([VERSIONS, VERSIONS].concat(), [false, false, true, true])
+        {
+            let [of_route, of_all] = [of_route, of_all].map(|idle| {
+                let layer = KeepaliveLayer::new(idle);
+                if shared {
+                    layer.timers(SharedTimers::new())
+                } else {
+                    layer
+                }
+            });
+            let (_feed, route) = fed("text/event-stream");
+            let app = Router::new()
+                .route("/", route.layer(of_route))
+                .layer(of_all);
+            let mut reader = Reader::get(version, serve(app).await).await;
+            if is_filled {
+                reader.until(COMMENT, 3).await;
+            } else {
+                assert!(reader.is_idle().await, "{version:?}");
             }
         }
     }
