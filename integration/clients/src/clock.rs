@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use axum::Router;
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{Next, from_fn},
+    response::Response,
+};
 use programs::PATIENCE;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     client::{Client, EVENTS, TIMED},
     keepalives::{EACH_KIND, PROGRESS, RESPONSE},
-    stream::{Format, Place, Silence, Stream},
+    stream::{Format, LONG, Place, Silence, Stream},
     verdict::Verdict,
 };
 
@@ -146,9 +151,26 @@ impl Client {
                 .await?;
             lives.push((keepalive, Verdict::of(&plain, &timed).is_whole()));
         }
+        let watched = Watched { version, lives };
+        if watched.counts() == Some(Counts::NoClock) {
+            // Otherwise, the timeout may not have reached the client.
+            let head_comes_late = self.stream(Place::Between).router().layer(from_fn(late));
+            let timed = self
+                .read(&mut session, head_comes_late, Some(TIMEOUT))
+                .await?;
+            if Verdict::of(&plain, &timed).is_whole() {
+                bail!("its timeout does not end the wait for the response headers");
+            }
+        }
         timeout(PATIENCE, session.close()).await??;
-        Ok(Watched { version, lives })
+        Ok(watched)
     }
+}
+
+/// Answers late.
+async fn late(request: Request, next: Next) -> Response {
+    sleep(LONG).await;
+    next.run(request).await
 }
 
 #[cfg(test)]
