@@ -179,7 +179,7 @@ enum Place {
     BehindProxy,
 }
 
-/// A forwarder that freezes ends the call in time, and a new connection works.
+/// A forwarder that freezes ends the call in time. Behind the proxy, a new connection works.
 async fn a_freeze_is_noticed(start: impl Start, place: Place) -> Result<()> {
     let (server, _reporter) = serve(IDLE).await?;
     let (forwarder, addr, _proxy);

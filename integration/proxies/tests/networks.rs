@@ -43,6 +43,9 @@ const STREAMS: usize = 30;
 /// How long to watch that a cut is not noticed. It is longer than every timeout that could notice it.
 const WATCH: Duration = Duration::from_secs(10);
 
+/// When the kernel has ended a connection with a limit of two seconds: a keepalive, the two seconds, and a retransmission.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5).saturating_add(LATE);
+
 /// The tonic example's server behind a proxy, each in a network of its own.
 struct Networks {
     chain: Chain,
@@ -206,9 +209,7 @@ async fn keepalives_let_a_proxy_with_a_limit_on_unacknowledged_data_detect_a_cut
     };
     let args = ["--keepalive", KEEPALIVE, "--ping", "0s"];
     let mut networks = Networks::start(&args, &HAPROXY, config).await?;
-    // The time of a keepalive, the two seconds, and a retransmission at which the kernel ends the connection.
-    let patience = Duration::from_secs(5) + LATE;
-    assert!(server_detects(&mut networks, BEHIND_PROXY, patience).await?);
+    assert!(server_detects(&mut networks, BEHIND_PROXY, UNACKNOWLEDGED).await?);
     Ok(())
 }
 
@@ -287,8 +288,7 @@ impl Direct {
 #[ignore = "needs root and ip: run .ci/install"]
 async fn keepalives_let_a_server_with_a_limit_on_unacknowledged_data_detect_a_cut() -> Result<()> {
     let direct = Direct::start(Duration::from_secs(1), Some(USER_TIMEOUT)).await?;
-    // As with `tcp-ut`.
-    assert!(direct.server_detects(Duration::from_secs(5) + LATE).await);
+    assert!(direct.server_detects(UNACKNOWLEDGED).await);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use programs::Signal;
 use tonic::Code;
@@ -45,5 +45,5 @@ async fn a_client_that_does_not_read_does_not_delay_the_end() {
     assert!(server.ended().await.unwrap().success());
     // It takes half a second on an idle machine.
     let took = start.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < programs::LATE, "{took:?}");
 }
