@@ -48,7 +48,7 @@ pub fn all() -> Vec<Load> {
                     ("keepalive", $run(|s| s.keepalive(IDLE, 0))),
                     ("rearm", $run(|s| adapters::rearm(s, IDLE, 0))),
                     (
-                        "timeout_repeating",
+                        "timeout-repeating",
                         $run(|s| adapters::timeout_repeating(s, IDLE, 0)),
                     ),
                     ("select", $run(|s| adapters::select(s, IDLE, 0))),

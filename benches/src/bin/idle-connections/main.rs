@@ -19,7 +19,7 @@ mod server;
 
 use server::Keepalives;
 
-/// Opens event streams that stay silent, over loopback, and prints what they cost the server: the memory of a stream
+/// Opens event streams that stay idle, over loopback, and prints what they cost the server: the memory of a stream
 /// with its connection, and the CPU time of a keepalive with its write. The server and the client are processes of
 /// their own, so only the server is counted. The memory of the kernel is not counted.
 #[derive(Parser)]
@@ -128,7 +128,7 @@ fn run(args: Args) -> Result<()> {
 async fn measure_all(args: &Args) -> Result<()> {
     let plan = format!("idle {}", format_duration(args.idle));
     println!(
-        "{} silent event streams of axum, {plan}; over HTTP/2, a connection has {} of them",
+        "{} idle event streams of axum, {plan}; over HTTP/2, a connection has {} of them",
         args.streams, args.streams_per_connection
     );
     let servers = args.only.len() * args.http.len();
