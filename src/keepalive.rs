@@ -42,7 +42,7 @@ pin_project! {
     /// `Pending`, even if it has an item, so the adapter cannot tell whether the inner stream is idle. It
     /// inserts the keepalive in the next poll that begins with budget left and finds no item.
     ///
-    /// **Every item is activity**, including an `Err`. A filler of your own can
+    /// **Every item is activity**, including an `Err`. A filler can
     /// [exclude](Fill::observe) items.
     ///
     /// **A terminated stream stays terminated.** After the end, the adapter returns `None` forever, yields

@@ -133,6 +133,10 @@
 //! let fallback = stream::once(async { timed_out.get() }).filter(|out| ready(*out)).flat_map(|_| other.clone());
 //! let events = events.filter_map(ready).chain(fallback);
 //! # assert_eq!(events.collect::<Vec<_>>().await, [1, 2, 3]);
+//! # let timed_out = Cell::new(false);
+//! # let events = stream::iter([1, 2]).map(Some).idle_timeout_with(idle, || { timed_out.set(true); None });
+//! # let fallback = stream::once(async { timed_out.get() }).filter(|out| ready(*out)).flat_map(|_| other.clone());
+//! # assert_eq!(events.filter_map(ready).chain(fallback).collect::<Vec<_>>().await, [1, 2]);
 //!
 //! // A keepalive made by a future.
 //! let events = bus().map(Some).keepalive(idle, None).then(|item| async move {

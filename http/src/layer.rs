@@ -44,7 +44,7 @@ use crate::{
 /// # What else changes in a response that gets keepalives
 ///
 /// - Empty data frames are dropped. They send nothing over HTTP/1.1, so a proxy does not count them. Clients
-///   that use the crate `h2` close a connection with more than 100 of them.
+///   that use the crate `h2` close a connection on which more than 100 of them have come.
 /// - The header `x-accel-buffering: no` is added, if there is no `x-accel-buffering`. Without it, nginx with
 ///   its buffer on holds the keepalives back. Calls of gRPC over HTTP/2 do not get it, because nginx does not
 ///   buffer what `grpc_pass` passes on.
@@ -114,6 +114,8 @@ impl KeepaliveLayer {
     /// Also inserts `keepalive` into NDJSON. It must be one or more whole lines.
     ///
     /// Most readers skip an empty line, `"\n"`. If yours does not, insert a line that it accepts.
+    ///
+    /// If LF only separates your records, no keepalive follows a record until the next one begins.
     ///
     /// [The page of this crate](crate#which-responses-get-keepalives) lists the content types. If your server
     /// sends lines under another one, such as `application/json` or `text/plain`, add it with
