@@ -366,3 +366,41 @@ async fn a_thousand_filtered_channels<C: Clock>(clock: C) {
         assert_eq!(events.next().await, Some(ITEM));
     }
 }
+
+/// Each of a thousand sources in one task takes a unit of budget, and gives it back if it finds nothing.
+///
+/// DataFusion wraps its sources like that. It needs a newer Tokio than the crate does.
+#[cfg(tokio_unstable)]
+#[test]
+fn no_item_of_a_thousand_cooperative_sources_in_one_task_is_lost() {
+    PausedTokio::run(a_thousand_cooperative_sources);
+    SharedQueue::run(a_thousand_cooperative_sources);
+}
+
+#[cfg(tokio_unstable)]
+async fn a_thousand_cooperative_sources<C: Clock>(clock: C) {
+    let (senders, streams): (Vec<_>, Vec<_>) = (0..1_000)
+        .map(|_| {
+            let (sender, mut receiver) = futures::channel::mpsc::unbounded();
+            let source = stream::poll_fn(move |cx| {
+                let unit = std::task::ready!(tokio::task::coop::poll_proceed(cx));
+                let item = receiver.poll_next_unpin(cx);
+                if item.is_ready() {
+                    unit.made_progress();
+                }
+                item
+            });
+            let items = source.idle_timeout_with(C::IDLE, || LAST);
+            (sender, items.with_timer(clock.timer()))
+        })
+        .unzip();
+    let mut events = select_all(streams);
+    assert!(poll!(events.next()).is_pending());
+    clock.pass(C::IDLE * 5).await;
+    for sender in &senders {
+        sender.unbounded_send(ITEM).unwrap();
+    }
+    for _ in &senders {
+        assert_eq!(events.next().await, Some(ITEM));
+    }
+}
