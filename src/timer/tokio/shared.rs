@@ -82,8 +82,9 @@ pub struct SharedTimers(Arc<Queue>);
 /// It also panics after that runtime has been shut down. The shutdown wakes all tasks that wait for one of
 /// the timers, so tasks of other runtimes panic too. A timer that is not polled again does not panic.
 ///
-/// If one thread polls a timer while another thread shuts the runtime down, Tokio may print a panic, which the queue
-/// catches. With `panic = "abort"`, the program ends.
+/// In two cases, Tokio may panic itself while the runtime is shut down. The queue catches the panic, which is
+/// printed, but with `panic = "abort"` the program ends. Either another thread polls a timer at that moment, or
+/// the runtime has Tokio's alternative timer (`--cfg tokio_unstable`) and is so busy that the alarm is late.
 #[doc(alias = "heartbeat")]
 pub struct SharedTimer {
     queue: Arc<Queue>,
