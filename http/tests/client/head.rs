@@ -1,11 +1,13 @@
 use std::{
     convert::Infallible,
-    future::{Ready, pending, ready},
+    future::{Pending, Ready, pending, ready},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -14,9 +16,10 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
 use static_assertions::assert_impl_all;
+use stream_keepalive::SharedTimers;
 use stream_keepalive_http::{GrpcClientFuture, GrpcClientLayer, GrpcClientService};
 use tokio::time::Instant;
-use tower::{Layer, ServiceBuilder, ServiceExt, retry::Policy, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, retry::Policy, service_fn};
 
 use super::{
     Got, IDLE, MARKER, MESSAGE, body, call, data, layers, next, promising, response, send,
@@ -323,4 +326,41 @@ async fn a_layer_that_retries_does_not_see_a_call_that_ends_after_its_head() {
         assert_eq!(end.into_trailers().ok().unwrap()["grpc-status"], "14");
         assert_eq!(calls, 1);
     }
+}
+
+#[test]
+fn a_call_takes_its_timer_from_the_queue_of_the_layer() {
+    let timers = SharedTimers::new();
+    let calls = |idle| {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        let layer = GrpcClientLayer::new().timers(timers.clone());
+        runtime.block_on(call_again(layer.idle_timeout(idle), 1)).1
+    };
+    assert_eq!(calls(IDLE), 2);
+    // The queue belongs to the runtime that has ended, and has seen the first `IDLE` of its clock.
+    assert!(catch_unwind(AssertUnwindSafe(|| calls(4 * IDLE))).is_err());
+}
+
+/// A service that is never ready.
+struct Busy;
+
+impl Service<Request<()>> for Busy {
+    type Response = Response<Script>;
+    type Error = Infallible;
+    type Future = Pending<Result<Response<Script>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        unreachable!("it is not ready");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_ready_is_waited_for() {
+    let mut client = GrpcClientLayer::new().layer(Busy);
+    assert!(futures::poll!(client.ready()).is_pending());
 }
