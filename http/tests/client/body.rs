@@ -260,3 +260,23 @@ async fn the_debug_output_of_a_body_shows_its_parts() {
 }
 
 assert_impl_all!(GrpcClientBody<Script>: Send, Sync, Unpin, Default);
+
+#[tokio::test]
+async fn a_body_has_not_ended_while_bytes_of_it_are_held() {
+    let begins_a_marker = [MESSAGE, &MARKER[..5]].concat();
+    for (chunk, rest) in [
+        ([MESSAGE, MARKER, MESSAGE].concat(), MESSAGE),
+        (begins_a_marker, &MARKER[..5]),
+    ] {
+        let mut response = promising([script::data(chunk)]);
+        let script = response.body_mut();
+        *script = script.clone().ends();
+        script.says_that_it_ended = true;
+        let mut body = body(GrpcClientLayer::new(), response).await;
+        assert_eq!(next(&mut body).await, data(MESSAGE));
+        assert!(!body.is_end_stream());
+        assert_eq!(next(&mut body).await, data(rest));
+        assert_eq!(next(&mut body).await, Got::End);
+        assert!(body.is_end_stream());
+    }
+}
