@@ -764,7 +764,10 @@ fn a_keepalive_that_is_not_whole_is_refused() {
 fn the_debug_output_of_layer_and_service_shows_their_settings() {
     let layer = layer().grpc(|_| true);
     for shown in [format!("{layer:?}"), format!("{:?}", layer.layer("inner"))] {
-        assert!(shown.contains("20s"), "{shown}");
+        assert!(
+            shown.contains("20s") && shown.contains("text/event-stream"),
+            "{shown}"
+        );
         assert!(shown.contains("Calls(1)"), "{shown}");
     }
     assert!(format!("{:?}", layer.layer("inner")).contains("inner"));
