@@ -115,7 +115,7 @@ impl KeepaliveLayer {
     ///
     /// Most readers skip an empty line, `"\n"`. If yours does not, insert a line that it accepts.
     ///
-    /// If LF only separates your records, no keepalive follows a record until the next one begins.
+    /// If your server sends the LF of a line together with the next line, no keepalive is sent between them.
     ///
     /// [The page of this crate](crate#which-responses-get-keepalives) lists the content types. If your server
     /// sends lines under another one, such as `application/json` or `text/plain`, add it with

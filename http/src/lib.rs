@@ -82,9 +82,9 @@
 //! # Many streams, slow clients
 //!
 //! Clients that use the crate `h2` 0.4.16 or later, such as hyper, reqwest and tonic, treat many small frames
-//! that have not been read yet as an attack. They then close the HTTP/2 connection with all its streams. If responses begin at the
-//! same time, or send the same event, their keepalives would all come at the same time. The layer therefore
-//! gives each body an idle time between three quarters of `idle` and `idle`.
+//! that have not been read yet as an attack. They then close the HTTP/2 connection with all its streams. If
+//! responses begin at the same time, or send the same event, their keepalives would all come at the same time.
+//! The layer therefore gives each body an idle time between three quarters of `idle` and `idle`.
 //!
 //! If a client does not read, its keepalives pile up, and such a client closes the connection in the end. The
 //! page docs/proxies.md of the repository has the figures.

@@ -337,55 +337,57 @@ async fn one_unit_per_poll<C: Clock>(clock: C) {
     assert_eq!(events.next().await, Some(ITEM));
 }
 
-/// Each of a thousand streams in one task has an item behind a backlog of more than two budgets, which is filtered out.
-#[test]
-fn no_item_of_a_thousand_filtered_channels_in_one_task_is_lost() {
-    PausedTokio::run(a_thousand_filtered_channels);
-    SharedQueue::run(a_thousand_filtered_channels);
-}
-
-async fn a_thousand_filtered_channels<C: Clock>(clock: C) {
+/// Each of a thousand streams in one task gets `sent`, which ends with an item, while nothing polls it.
+async fn no_item_of_a_thousand_is_lost<C: Clock, S: Stream<Item = &'static str> + Unpin>(
+    clock: C,
+    stream: impl Fn(mpsc::UnboundedReceiver<&'static str>) -> S,
+    sent: &[&'static str],
+) {
     let (senders, streams): (Vec<_>, Vec<_>) = (0..1_000)
         .map(|_| {
-            let (sender, receiver) = mpsc::channel(301);
-            let items = ReceiverStream::new(receiver).filter(|item| ready(*item == ITEM));
-            let items = items.idle_timeout_with(C::IDLE, || LAST);
-            (sender, items.with_timer(clock.timer()))
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let events = stream(receiver).idle_timeout_with(C::IDLE, || LAST);
+            (sender, events.with_timer(clock.timer()))
         })
         .unzip();
     let mut events = select_all(streams);
     assert!(poll!(events.next()).is_pending());
     clock.pass(C::IDLE * 5).await;
     for sender in &senders {
-        for _ in 0..300 {
-            sender.try_send("skipped").unwrap();
+        for item in sent {
+            sender.send(item).unwrap();
         }
-        sender.try_send(ITEM).unwrap();
     }
     for _ in &senders {
         assert_eq!(events.next().await, Some(ITEM));
     }
 }
 
-/// Each of a thousand sources in one task takes two units of budget, and gives them back if its channel, which needs a
-/// third one, finds nothing. So there is budget left although an item waits.
+/// Each item is behind a backlog of more than two budgets, which is filtered out.
+#[test]
+fn no_item_of_a_thousand_filtered_channels_in_one_task_is_lost() {
+    async fn case<C: Clock>(clock: C) {
+        let filtered =
+            |receiver| UnboundedReceiverStream::new(receiver).filter(|item| ready(*item == ITEM));
+        let sent = [&["skipped"; 300][..], &[ITEM]].concat();
+        no_item_of_a_thousand_is_lost(clock, filtered, &sent).await;
+    }
+    PausedTokio::run(case);
+    SharedQueue::run(case);
+}
+
+/// Each source takes two units of budget. It gives them back if its channel, which needs a third one, finds nothing. So
+/// there is budget left although an item waits.
 ///
 /// DataFusion wraps its sources like that. It needs a newer Tokio than the crate does.
 #[cfg(tokio_unstable)]
 #[test]
 fn no_item_of_a_thousand_cooperative_sources_in_one_task_is_lost() {
-    PausedTokio::run(a_thousand_cooperative_sources);
-    SharedQueue::run(a_thousand_cooperative_sources);
-}
-
-#[cfg(tokio_unstable)]
-async fn a_thousand_cooperative_sources<C: Clock>(clock: C) {
     use tokio::task::coop::{RestoreOnPending, poll_proceed};
 
-    let (senders, streams): (Vec<_>, Vec<_>) = (0..1_000)
-        .map(|_| {
-            let (sender, mut receiver) = mpsc::unbounded_channel();
-            let source = stream::poll_fn(move |cx| {
+    async fn case<C: Clock>(clock: C) {
+        let cooperative = |mut receiver: mpsc::UnboundedReceiver<_>| {
+            stream::poll_fn(move |cx| {
                 let units = [
                     std::task::ready!(poll_proceed(cx)),
                     std::task::ready!(poll_proceed(cx)),
@@ -395,18 +397,10 @@ async fn a_thousand_cooperative_sources<C: Clock>(clock: C) {
                     units.iter().for_each(RestoreOnPending::made_progress);
                 }
                 item
-            });
-            let items = source.idle_timeout_with(C::IDLE, || LAST);
-            (sender, items.with_timer(clock.timer()))
-        })
-        .unzip();
-    let mut events = select_all(streams);
-    assert!(poll!(events.next()).is_pending());
-    clock.pass(C::IDLE * 5).await;
-    for sender in &senders {
-        sender.send(ITEM).unwrap();
+            })
+        };
+        no_item_of_a_thousand_is_lost(clock, cooperative, &[ITEM]).await;
     }
-    for _ in &senders {
-        assert_eq!(events.next().await, Some(ITEM));
-    }
+    PausedTokio::run(case);
+    SharedQueue::run(case);
 }

@@ -42,8 +42,8 @@ use crate::Timer;
 /// # Advantages
 ///
 /// - **Less CPU:** with hundreds of thousands of idle streams, a keepalive takes half to three quarters of
-///   the CPU time that it takes with the default timer. The runtime wakes up less often, and for more streams each
-///   time.
+///   the CPU time that it takes with the default timer. The runtime wakes up less often, and for more
+///   streams each time.
 /// - **Less memory:** an idle stream takes 16 bytes of heap, plus the spare capacity of the queue. A
 ///   `Sleep` takes 128 bytes. A stream that is polled more than once while it is idle takes another 48
 ///   bytes.
@@ -82,9 +82,9 @@ pub struct SharedTimers(Arc<Queue>);
 /// It also panics after that runtime has been shut down. The shutdown wakes all tasks that wait for one of
 /// the timers, so tasks of other runtimes panic too. A timer that is not polled again does not panic.
 ///
-/// In two cases, Tokio may panic itself while the runtime is shut down. The queue catches the panic, which is
-/// printed, but with `panic = "abort"` the program ends. Either another thread polls a timer at that moment, or
-/// the runtime has Tokio's alternative timer (`--cfg tokio_unstable`) and is so busy that the alarm is late.
+/// Two cases remain in which Tokio itself panics while the runtime is shut down: another thread polls a timer at
+/// that moment, or the runtime has Tokio's alternative timer (`--cfg tokio_unstable`) and is very busy. The queue
+/// catches the panic, which is still printed. With `panic = "abort"`, the program ends.
 #[doc(alias = "heartbeat")]
 pub struct SharedTimer {
     queue: Arc<Queue>,
