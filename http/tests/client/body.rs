@@ -259,8 +259,6 @@ async fn the_debug_output_of_a_body_shows_its_parts() {
     assert!(shown.contains("abc") && shown.contains("60s"), "{shown}");
 }
 
-assert_impl_all!(GrpcClientBody<Script>: Send, Sync, Unpin, Default);
-
 #[tokio::test]
 async fn a_body_has_not_ended_while_bytes_of_it_are_held() {
     let begins_a_marker = [MESSAGE, &MARKER[..5]].concat();
@@ -280,3 +278,5 @@ async fn a_body_has_not_ended_while_bytes_of_it_are_held() {
         assert!(body.is_end_stream());
     }
 }
+
+assert_impl_all!(GrpcClientBody<Script>: Send, Sync, Unpin, Default);

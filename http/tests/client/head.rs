@@ -258,10 +258,6 @@ fn the_debug_output_of_the_future_names_it() {
     assert_eq!(format!("{future:?}"), "GrpcClientFuture { .. }");
 }
 
-assert_impl_all!(GrpcClientLayer: Clone, Default, Send, Sync, Unpin);
-assert_impl_all!(GrpcClientService<()>: Clone, Send, Sync, Unpin);
-assert_impl_all!(GrpcClientFuture<std::future::Ready<()>>: Send, Sync, Unpin);
-
 /// Calls again if the head of the response says that the server is unavailable.
 #[derive(Clone)]
 struct CallAgain;
@@ -364,3 +360,7 @@ async fn a_service_that_is_not_ready_is_waited_for() {
     let mut client = GrpcClientLayer::new().layer(Busy);
     assert!(futures::poll!(client.ready()).is_pending());
 }
+
+assert_impl_all!(GrpcClientLayer: Clone, Default, Send, Sync, Unpin);
+assert_impl_all!(GrpcClientService<()>: Clone, Send, Sync, Unpin);
+assert_impl_all!(GrpcClientFuture<std::future::Ready<()>>: Send, Sync, Unpin);
