@@ -837,7 +837,7 @@ fn every_schedule_goes_as_the_rules_say_on_the_paused_clock_of_tokio() {
 #[test]
 fn every_schedule_goes_as_the_rules_say_on_shared_timers() {
     let runtime = paused_runtime();
-    // The queue makes them slow, and the adapters are the same.
+    // Fewer, because the adapters are the same.
     schedules(all() / 10, |schedule| {
         let schedule = in_units(schedule.clone());
         runtime.block_on(run(&SharedQueue::default(), &schedule, || 0));
