@@ -110,19 +110,19 @@ async fn check_nginx(front: Front) -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "needs nginx"]
+#[ignore = "needs nginx: run .ci/install"]
 async fn an_idle_response_stays_open_behind_nginx_in_http_1() -> Result<()> {
     check_nginx(Front::Http1).await
 }
 
 #[tokio::test]
-#[ignore = "needs nginx"]
+#[ignore = "needs nginx: run .ci/install"]
 async fn an_idle_response_stays_open_behind_nginx_in_http_2() -> Result<()> {
     check_nginx(Front::Http2).await
 }
 
 #[tokio::test]
-#[ignore = "needs haproxy"]
+#[ignore = "needs haproxy: run .ci/install"]
 async fn an_idle_response_stays_open_behind_haproxy_in_http_1() -> Result<()> {
     check(Front::Http1, async |server| {
         haproxy::start(&[server], haproxy::Version::Http1, TIMEOUT).await
@@ -131,7 +131,7 @@ async fn an_idle_response_stays_open_behind_haproxy_in_http_1() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "needs haproxy"]
+#[ignore = "needs haproxy: run .ci/install"]
 async fn an_idle_response_stays_open_behind_haproxy_in_http_2() -> Result<()> {
     check(Front::Http2, async |server| {
         haproxy::start(&[server], haproxy::Version::Http2, TIMEOUT).await
@@ -140,7 +140,7 @@ async fn an_idle_response_stays_open_behind_haproxy_in_http_2() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "needs envoy"]
+#[ignore = "needs envoy: run .ci/install"]
 async fn an_idle_response_stays_open_behind_envoy_in_http_1() -> Result<()> {
     check(Front::Http1, async |server| {
         envoy::start(server, TIMEOUT).await
@@ -149,7 +149,7 @@ async fn an_idle_response_stays_open_behind_envoy_in_http_1() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "needs envoy"]
+#[ignore = "needs envoy: run .ci/install"]
 async fn an_idle_response_stays_open_behind_envoy_in_http_2() -> Result<()> {
     check(Front::Http2, async |server| {
         envoy::start(server, TIMEOUT).await
